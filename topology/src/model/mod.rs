@@ -1,0 +1,33 @@
+//! The nouns of Spanwire, as people write them down. One noun a thing, everywhere.
+//!
+//! Everything here is a checked value: a [`Name`](name::check_name), a [`Mac`], a [`Selector`] that
+//! exists is well formed. References between resources are checked by the engine when a
+//! transaction is applied.
+
+mod address;
+mod group;
+mod name;
+mod object;
+mod policy;
+mod resource;
+mod selector;
+mod service;
+mod transaction;
+
+pub use address::{AddressBlocks, Mac, MacError};
+pub use group::{CidrBlock, CidrBlockError, GroupSpec, GroupTerm, ProjectScope};
+pub use name::{
+    check_label_key, check_label_value, check_name, Labels, NameError, DEFAULT_PROJECT,
+    LABELS_MAX, LABEL_TEXT_MAX, NAME_MAX, SYSTEM_PROJECT,
+};
+pub use object::{Kind, ObjectKey, ObjectRef, ParseKindError, Revision, Text, Uid, Vni};
+pub use policy::{
+    Action, DefaultActions, Direction, Peer, Rule, SecurityPolicySpec, ServiceMatch,
+};
+pub use resource::{
+    HostSpec, LogicalPortSpec, LogicalRouterSpec, LogicalSwitchSpec, Metadata, PortAttachment,
+    Resource, RouterInterface, Spec, PORT_ADDRESSES_MAX,
+};
+pub use selector::{Requirement, Selector, SelectorError};
+pub use service::{IcmpVersion, PortRange, ServiceEntry, ServiceSpec, TransportProtocol};
+pub use transaction::{Operation, Transaction, TRANSACTION_OPERATIONS_MAX};

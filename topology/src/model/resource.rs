@@ -1,0 +1,228 @@
+//! Resources: what people apply.
+
+use super::address::Mac;
+use super::group::GroupSpec;
+use super::name::Labels;
+use super::object::{Kind, ObjectKey, ObjectRef, Text};
+use super::policy::SecurityPolicySpec;
+use super::service::ServiceSpec;
+use ipnet::IpNet;
+use smallvec::SmallVec;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The most addresses one port may have.
+pub const PORT_ADDRESSES_MAX: usize = 64;
+
+/// What every object has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// The project (tenant).
+    pub project: Text,
+    /// The name, unique among the objects of the kind in the project.
+    pub name: Text,
+    /// Labels. Shared: thousands of ports have equal ones.
+    pub labels: Arc<Labels>,
+}
+
+/// The body of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HostSpec {
+    /// The address of the host's tunnel endpoint. A host without one enforces policies but
+    /// carries no overlay traffic.
+    pub vtep: Option<IpAddr>,
+}
+
+/// The body of a logical switch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogicalSwitchSpec {
+    /// The subnets of the segment, without host bits.
+    pub subnets: Vec<IpNet>,
+}
+
+/// A router's interface on a switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouterInterface {
+    /// The switch.
+    pub switch: ObjectRef,
+    /// The router's own addresses there: the gateways that workloads use.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The body of a logical router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogicalRouterSpec {
+    /// Interfaces on switches. Switches that share a router reach each other.
+    pub interfaces: Vec<RouterInterface>,
+    /// Whether the router advertises its connected subnets to its uplinks. If it does, both share
+    /// all their routes and so one routing domain. If it does not, its ports can send through the
+    /// uplinks, and nothing can be sent to them from there.
+    pub advertise: bool,
+    /// Routers this one has its default routes to. Transitive: what they reach, it reaches.
+    pub uplinks: Vec<ObjectRef>,
+    /// Routers whose domain and this one's see each other, and nothing beyond. It is enough that
+    /// one side names the other.
+    pub peerings: Vec<ObjectRef>,
+}
+
+impl Default for LogicalRouterSpec {
+    /// A router that is connected to nothing, and would advertise.
+    fn default() -> LogicalRouterSpec {
+        LogicalRouterSpec {
+            interfaces: Vec::new(),
+            advertise: true,
+            uplinks: Vec::new(),
+            peerings: Vec::new(),
+        }
+    }
+}
+
+/// How the workload behind a port is attached to its host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum PortAttachment {
+    /// By a device whose name the agent derives from the port.
+    #[default]
+    Derived,
+    /// By the device of this name on the host (1 to 15 bytes, as the kernel has it).
+    Interface(Text),
+    /// The workload is the host itself: the policies guard the host's own network stack.
+    HostStack,
+}
+
+/// The body of a logical port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogicalPortSpec {
+    /// The switch the port is on.
+    pub switch: ObjectRef,
+    /// The MAC address of the workload.
+    pub mac: Mac,
+    /// The addresses of the workload, at most [`PORT_ADDRESSES_MAX`].
+    pub addresses: SmallVec<[IpAddr; 1]>,
+    /// The name of the host the port is bound to, if it is.
+    pub host: Option<Text>,
+    /// How the workload is attached.
+    pub attachment: PortAttachment,
+    /// Whether packets from the workload must carry the port's own addresses (anti-spoofing).
+    pub port_security: bool,
+}
+
+/// The body of a resource.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Spec {
+    /// A host.
+    Host(HostSpec),
+    /// A logical switch.
+    LogicalSwitch(LogicalSwitchSpec),
+    /// A logical router.
+    LogicalRouter(LogicalRouterSpec),
+    /// A logical port.
+    LogicalPort(LogicalPortSpec),
+    /// A group.
+    Group(GroupSpec),
+    /// A service.
+    Service(ServiceSpec),
+    /// A security policy.
+    SecurityPolicy(SecurityPolicySpec),
+}
+
+impl Spec {
+    /// The kind of the resource.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Spec::Host(_) => Kind::Host,
+            Spec::LogicalSwitch(_) => Kind::LogicalSwitch,
+            Spec::LogicalRouter(_) => Kind::LogicalRouter,
+            Spec::LogicalPort(_) => Kind::LogicalPort,
+            Spec::Group(_) => Kind::Group,
+            Spec::Service(_) => Kind::Service,
+            Spec::SecurityPolicy(_) => Kind::SecurityPolicy,
+        }
+    }
+
+    /// The objects that the body refers to, which must exist. May name one more than once.
+    pub fn references(&self) -> Vec<ObjectKey> {
+        use super::{GroupTerm, ServiceMatch, SYSTEM_PROJECT};
+        match self {
+            Spec::Host(_) | Spec::LogicalSwitch(_) | Spec::Service(_) => Vec::new(),
+            Spec::LogicalRouter(router) => router
+                .interfaces
+                .iter()
+                .map(|interface| interface.switch.to_key(Kind::LogicalSwitch))
+                .chain(
+                    router
+                        .uplinks
+                        .iter()
+                        .chain(&router.peerings)
+                        .map(|router| router.to_key(Kind::LogicalRouter)),
+                )
+                .collect(),
+            Spec::LogicalPort(port) => std::iter::once(port.switch.to_key(Kind::LogicalSwitch))
+                .chain(
+                    port.host
+                        .iter()
+                        .map(|host| ObjectKey::new(Kind::Host, SYSTEM_PROJECT, host.clone())),
+                )
+                .collect(),
+            Spec::Group(group) => group
+                .terms
+                .iter()
+                .filter_map(|term| match term {
+                    GroupTerm::Switch(switch) => Some(switch.to_key(Kind::LogicalSwitch)),
+                    GroupTerm::Router(router) => Some(router.to_key(Kind::LogicalRouter)),
+                    GroupTerm::Port(port) => Some(port.to_key(Kind::LogicalPort)),
+                    _ => None,
+                })
+                .chain(group.group_refs().map(|group| group.to_key(Kind::Group)))
+                .collect(),
+            Spec::SecurityPolicy(policy) => policy
+                .applied_to
+                .iter()
+                .chain(policy.rules.iter().flat_map(|rule| rule.peers.iter().map(|p| &p.group)))
+                .map(|group| group.to_key(Kind::Group))
+                .chain(policy.rules.iter().flat_map(|rule| &rule.services).filter_map(|service| {
+                    match service {
+                        ServiceMatch::Service(service) => Some(service.to_key(Kind::Service)),
+                        ServiceMatch::Entry(_) => None,
+                    }
+                }))
+                .collect(),
+        }
+    }
+}
+
+/// A resource as it is applied and stored. Cheap to clone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resource {
+    /// Project, name and labels.
+    pub metadata: Metadata,
+    /// The body. Shared: the log, the engine and readers hold the same one.
+    pub spec: Arc<Spec>,
+}
+
+impl Resource {
+    /// A resource with labels.
+    pub fn new(
+        project: impl Into<Text>,
+        name: impl Into<Text>,
+        labels: Labels,
+        spec: Spec,
+    ) -> Resource {
+        Resource {
+            metadata: Metadata {
+                project: project.into(),
+                name: name.into(),
+                labels: Arc::new(labels),
+            },
+            spec: Arc::new(spec),
+        }
+    }
+
+    /// The key of the object.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey {
+            kind: self.spec.kind(),
+            project: self.metadata.project.clone(),
+            name: self.metadata.name.clone(),
+        }
+    }
+}
