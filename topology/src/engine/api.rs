@@ -137,7 +137,9 @@ pub enum Refusal {
         key: ObjectKey,
     },
     /// A reference to an object that does not exist.
-    #[error("{key} refers to {target}, which does not exist: create it first, or in the same transaction")]
+    #[error(
+        "{key} refers to {target}, which does not exist: create it first, or in the same transaction"
+    )]
     DanglingReference {
         /// The object that refers.
         key: ObjectKey,
@@ -159,7 +161,9 @@ pub enum Refusal {
         cycle: Vec<ObjectKey>,
     },
     /// Two ports of one routing domain have the same address.
-    #[error("{address} is the address of both {first} and {second}, which lie in one routing domain: change one, or separate their switches")]
+    #[error(
+        "{address} is the address of both {first} and {second}, which lie in one routing domain: change one, or separate their switches"
+    )]
     DuplicateAddress {
         /// The address.
         address: IpAddr,

@@ -14,7 +14,9 @@ pub struct Mac([u8; 6]);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MacError {
     /// Not six pairs of hexadecimal digits.
-    #[error("{0:?} is not a MAC address: expected six pairs of hexadecimal digits, as 0a:58:0a:14:00:0a")]
+    #[error(
+        "{0:?} is not a MAC address: expected six pairs of hexadecimal digits, as 0a:58:0a:14:00:0a"
+    )]
     Form(String),
     /// A group address or zero.
     #[error("{0} is not the address of one interface: it is zero, or a multicast address")]
@@ -38,12 +40,9 @@ impl Mac {
             IpAddr::V6(address) => {
                 // FNV-1a: any function would do that spreads the interface identifiers of a
                 // subnet and is the same everywhere.
-                let hash = address
-                    .octets()
-                    .iter()
-                    .fold(0x811c_9dc5_u32, |hash, byte| {
-                        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-                    });
+                let hash = address.octets().iter().fold(0x811c_9dc5_u32, |hash, byte| {
+                    (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+                });
                 (0x59, hash.to_be_bytes())
             }
         };
@@ -261,7 +260,6 @@ fn complement<T: Number>(ranges: &Ranges<T>) -> Ranges<T> {
     gaps
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,20 +273,25 @@ mod tests {
     #[test]
     fn macs_are_checked() {
         assert_eq!("0a:58:00:00:00:01".parse::<Mac>().unwrap().to_string(), "0a:58:00:00:00:01");
-        for bad in ["", "0a:58", "0a:58:00:00:00:0g", "0a58.0000.0001", "01:00:5e:00:00:01",
-            "00:00:00:00:00:00", "0a:58:00:00:00:01:02", "+a:58:00:00:00:01"]
-        {
+        for bad in [
+            "",
+            "0a:58",
+            "0a:58:00:00:00:0g",
+            "0a58.0000.0001",
+            "01:00:5e:00:00:01",
+            "00:00:00:00:00:00",
+            "0a:58:00:00:00:01:02",
+            "+a:58:00:00:00:01",
+        ] {
             assert!(bad.parse::<Mac>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn exceptions_are_cut_out_exactly() {
-        let block = CidrBlock::new(
-            "10.0.0.0/30".parse().unwrap(),
-            vec!["10.0.0.1/32".parse().unwrap()],
-        )
-        .unwrap();
+        let block =
+            CidrBlock::new("10.0.0.0/30".parse().unwrap(), vec!["10.0.0.1/32".parse().unwrap()])
+                .unwrap();
         let blocks = AddressBlocks::from_cidr_blocks([&block]);
         let list: Vec<String> = blocks.to_nets().iter().map(ToString::to_string).collect();
         assert_eq!(list, ["10.0.0.0/32", "10.0.0.2/31"]);

@@ -17,17 +17,15 @@ mod transaction;
 pub use address::{AddressBlocks, Mac, MacError};
 pub use group::{CidrBlock, CidrBlockError, GroupSpec, GroupTerm, ProjectScope};
 pub use name::{
-    check_label_key, check_label_value, check_name, Labels, NameError, DEFAULT_PROJECT,
-    LABELS_MAX, LABEL_TEXT_MAX, NAME_MAX, SYSTEM_PROJECT,
+    DEFAULT_PROJECT, LABEL_TEXT_MAX, LABELS_MAX, Labels, NAME_MAX, NameError, SYSTEM_PROJECT,
+    check_label_key, check_label_value, check_name,
 };
 pub use object::{Kind, ObjectKey, ObjectRef, ParseKindError, Revision, Text, Uid, Vni};
-pub use policy::{
-    Action, DefaultActions, Direction, Peer, Rule, SecurityPolicySpec, ServiceMatch,
-};
+pub use policy::{Action, DefaultActions, Direction, Peer, Rule, SecurityPolicySpec, ServiceMatch};
 pub use resource::{
-    HostSpec, LogicalPortSpec, LogicalRouterSpec, LogicalSwitchSpec, Metadata, PortAttachment,
-    Resource, RouterInterface, Spec, PORT_ADDRESSES_MAX,
+    HostSpec, LogicalPortSpec, LogicalRouterSpec, LogicalSwitchSpec, Metadata, PORT_ADDRESSES_MAX,
+    PortAttachment, Resource, RouterInterface, Spec, derived_device_name,
 };
 pub use selector::{Requirement, Selector, SelectorError};
 pub use service::{IcmpVersion, PortRange, ServiceEntry, ServiceSpec, TransportProtocol};
-pub use transaction::{Operation, Transaction, TRANSACTION_OPERATIONS_MAX};
+pub use transaction::{Operation, TRANSACTION_OPERATIONS_MAX, Transaction};

@@ -39,9 +39,7 @@ pub enum NameError {
         max: usize,
     },
     /// The text has a character that is not allowed, or not there.
-    #[error(
-        "{what} {text:?} has {character:?} at byte {at}: {expected}"
-    )]
+    #[error("{what} {text:?} has {character:?} at byte {at}: {expected}")]
     Character {
         /// What the text was meant to be.
         what: &'static str,

@@ -126,9 +126,7 @@ impl FromStr for Kind {
             "logicalswitch" | "logicalswitches" | "switch" | "switches" | "ls" => {
                 Kind::LogicalSwitch
             }
-            "logicalrouter" | "logicalrouters" | "router" | "routers" | "lr" => {
-                Kind::LogicalRouter
-            }
+            "logicalrouter" | "logicalrouters" | "router" | "routers" | "lr" => Kind::LogicalRouter,
             "logicalport" | "logicalports" | "port" | "ports" | "lp" => Kind::LogicalPort,
             "group" | "groups" => Kind::Group,
             "service" | "services" | "svc" => Kind::Service,

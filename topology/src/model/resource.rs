@@ -89,6 +89,21 @@ pub enum PortAttachment {
     HostStack,
 }
 
+/// The name of the device behind a port whose attachment is [`PortAttachment::Derived`]: `spw` and
+/// 12 hexadecimal digits mixed from project and name, so that whoever plugs a workload in and the
+/// agent agree without asking each other. 15 bytes: the most that the kernel takes.
+pub fn derived_device_name(project: &str, name: &str) -> String {
+    // FNV-1a, 64 bits, of "project/name"; the upper 48 bits are the better mixed ones.
+    let hash = project
+        .bytes()
+        .chain(std::iter::once(b'/'))
+        .chain(name.bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+    format!("spw{:012x}", hash >> 16)
+}
+
 /// The body of a logical port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogicalPortSpec {
@@ -141,7 +156,7 @@ impl Spec {
 
     /// The objects that the body refers to, which must exist. May name one more than once.
     pub fn references(&self) -> Vec<ObjectKey> {
-        use super::{GroupTerm, ServiceMatch, SYSTEM_PROJECT};
+        use super::{GroupTerm, SYSTEM_PROJECT, ServiceMatch};
         match self {
             Spec::Host(_) | Spec::LogicalSwitch(_) | Spec::Service(_) => Vec::new(),
             Spec::LogicalRouter(router) => router

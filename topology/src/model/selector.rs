@@ -1,6 +1,6 @@
 //! Label selectors, with the semantics of Kubernetes.
 
-use super::name::{check_label_key, check_label_value, Labels, NameError};
+use super::name::{Labels, NameError, check_label_key, check_label_value};
 use super::object::Text;
 use std::fmt;
 use std::str::FromStr;
