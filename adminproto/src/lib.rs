@@ -1,1 +1,18 @@
-//! See ARCHITECTURE.md.
+//! The admin API: generated types, and conversions between them and the model.
+//!
+//! ```text
+//!  bytes ◄─prost─► wire::*  ◄─convert─►  spanwire_topology::model::*
+//! ```
+//!
+//! * [`wire`]: what `proto/spanwire/admin/v1` says, generated.
+//! * [`FILE_DESCRIPTOR_SET`]: the same definitions for the reflection service.
+
+/// The generated types, client and server of `spanwire.admin.v1`. Their documentation is in
+/// `proto/spanwire/admin/v1/*.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all)] // generated
+pub mod wire {
+    tonic::include_proto!("spanwire.admin.v1");
+}
+
+/// The definitions of `spanwire.admin.v1`, encoded as a `google.protobuf.FileDescriptorSet`.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/admin.bin"));
