@@ -1,0 +1,67 @@
+# demo    show all of it on this machine (as root with real packets, else on the record driver)
+# test    every test
+# verify  what must hold before a change goes in: format, lints, each crate alone, tests, docs,
+#         benches build, fuzz targets run a minute each. CI runs this and nothing else.
+# fix     put right what can be put right mechanically
+# bench   the measurements; see benches/README.md
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := verify
+
+CARGO ?= cargo
+CRATES := topology oracle manifest adminproto hostproto controller agent import lab cli benches tests
+# Seconds to each fuzz target.
+FUZZ_SECONDS ?= 60
+
+.PHONY: demo test verify fix bench packages format lint alone docs build-benches fuzz deny
+
+demo: packages
+	$(CARGO) run --release -- demo $(DEMO_FLAGS)
+
+test: packages
+	$(CARGO) test --workspace
+
+verify: packages format lint alone test docs build-benches fuzz deny
+	@echo "verify: all of it holds"
+
+fix:
+	$(CARGO) fmt --all
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+bench:
+	$(CARGO) bench --workspace
+	$(CARGO) run --release -p spanwire-benches
+
+# The Debian packages that tests and the demo run: installed if this is root, else listed.
+packages:
+	@.ci/packages
+
+format:
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+
+lint:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# A crate that only builds because another one switches a feature on is found here.
+alone:
+	for crate in $(CRATES); do $(CARGO) check --quiet -p spanwire-$$crate; done
+	$(CARGO) check --quiet -p spanwire-cli --no-default-features --features agent
+
+docs:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --workspace --no-deps
+
+# Built, not run: a bench that no longer compiles measures nothing.
+build-benches:
+	$(CARGO) build --release -p spanwire-benches --all-targets
+
+fuzz:
+	FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run
+
+# Licences, bans and sources. Advisories need the internet and are left to whoever has it.
+deny:
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+	  $(CARGO) deny check licenses bans sources; \
+	else \
+	  echo "verify: no cargo-deny here, so licences, bans and sources were not checked"; \
+	fi
