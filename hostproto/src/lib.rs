@@ -1,1 +1,85 @@
-//! See ARCHITECTURE.md.
+//! The host stream: how a controller keeps a host's view.
+//!
+//! Nothing here does I/O, reads a clock or waits: bytes and events go in, messages and commands
+//! come out, and time is an argument. The controller and the agent put a thin shell around it.
+//!
+//! ```text
+//!   controller                                                    host
+//!
+//!   Engine ─ Changes ─► ChangeLog (each delta encoded once)
+//!      │                   │
+//!      └── ViewSource ─────┤
+//!                          ▼
+//!   events ──► ControllerSession ◄─── gRPC: HostMessage ───── HostSession ◄── applied, rejections
+//!              one per host; no       Hello, Inventory,       HostView        drift
+//!              queue: what is         Ack, Complaint              │
+//!              pending, by item ────► ControllerMessage ────►     └─► Apply {view, changed}
+//!                                     Welcome, BatchPart                 one datapath step
+//! ```
+//!
+//! # The protocol
+//!
+//! The host speaks first. Its `Hello` says which cluster its view came from, the revision it stands
+//! for, and a [`digest`](digest::digest) of the keys and versions in it. The `Welcome` says how to
+//! resume:
+//!
+//! | Host holds | Resume | What follows |
+//! |---|---|---|
+//! | nothing, or the view of another cluster | `SNAPSHOT` | one batch with the whole view, which replaces what is held |
+//! | what it should (the digests are equal) | `CURRENT` | an `Ack`; its view now stands for the revision in the `Welcome` |
+//! | something else of this cluster | `INVENTORY` | the host lists keys and versions; one batch with the difference |
+//! | a revision this replica has not reached | none yet | the replica waits until it gets there, at most [`limits::CATCH_UP_WAIT`], and then refuses with `BEHIND` (guarantee G5) |
+//!
+//! From then on the controller sends *batches*. A batch leads from the revision the host holds to
+//! the newest; it is cut when it starts, sent in parts, and applied by the host in one step when
+//! the last part is there (guarantee G4). The next one starts when the host has acknowledged it: so
+//! there is one batch in flight, and whatever changes meanwhile coalesces into *pending* items
+//! (decision 6). A slow host costs a map of pending keys and no more (guarantee G8).
+//!
+//! A host that cannot use a batch keeps its last good state and sends a `Complaint`. It is answered
+//! with another `Welcome`: the first time with `INVENTORY` and whole items, then with `SNAPSHOT`,
+//! and after [`limits::COMPLAINTS_MAX`] in a row the stream ends.
+//!
+//! An item has a version: the revision of its last change. Between two changes it is the same for
+//! every host, so its full form and each of its deltas are encoded once ([`log::ChangeLog`]) and
+//! the bytes are shared by all batches that carry them.
+//!
+//! # The modules
+//!
+//! * [`wire`]: what `proto/spanwire/host/v1/host.proto` generates.
+//! * [`codec`]: items, deltas and keys to bytes and back. Every decoder is total.
+//! * [`digest`]: one number for a set of keys and versions.
+//! * [`log`]: deltas and full items, encoded once, within bounds.
+//! * [`source`]: what a session reads from, and its implementation over the engine.
+//! * [`controller_session`], [`host_session`]: both ends.
+//! * [`staging`]: updates onto a view, whole or not at all.
+//! * [`limits`]: every bound of the protocol, in one place.
+
+pub mod codec;
+pub mod controller_session;
+pub mod digest;
+pub mod host_session;
+pub mod limits;
+pub mod log;
+pub mod message;
+pub mod source;
+pub mod staging;
+
+/// The generated types of `spanwire.host.v1`, and its client and server.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+pub mod wire {
+    tonic::include_proto!("spanwire.host.v1");
+}
+
+/// The encoded `FileDescriptorSet` of `spanwire.host.v1`, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/host.bin"));
+
+/// The version of the protocol that both ends speak.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+pub use codec::{Change, DecodeError, ItemUpdate, decode_update};
+pub use controller_session::{ControllerSession, SessionEvent, SessionStatus};
+pub use host_session::{HeldView, HostCommand, HostIdentity, HostSession, ViewChange};
+pub use log::ChangeLog;
+pub use message::{ClusterId, Hello, Rejection};
+pub use source::{EngineSource, ViewSource};

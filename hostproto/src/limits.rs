@@ -1,0 +1,69 @@
+//! Every bound of the protocol.
+
+use std::time::Duration;
+
+/// Bytes of updates in one batch part, unless a single update is larger. A stream holds about two
+/// parts in its buffers, so this is what a stalled host costs besides its pending keys.
+pub const PART_BYTES_TARGET: usize = 64 * 1024;
+/// The most updates in one batch part.
+pub const PART_UPDATES_MAX: usize = 16 * 1024;
+/// The largest encoded update. An item beyond it is not sent; the session reports it as rejected.
+pub const UPDATE_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// The largest message from a controller to a host: what the host's gRPC client must accept.
+pub const CONTROLLER_MESSAGE_BYTES_MAX: usize = UPDATE_BYTES_MAX + PART_BYTES_TARGET;
+/// The largest message from a host to a controller: what the controller's gRPC server must accept.
+pub const HOST_MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// The most bytes of updates that a host stages for one batch.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// The most updates that a host stages for one batch.
+pub const BATCH_UPDATES_MAX: usize = 8 * 1024 * 1024;
+/// The most addresses, locators and blocks, in all updates of one batch together. Runs of addresses
+/// are short on the wire and long in memory, so bytes alone do not bound what a batch costs.
+pub const BATCH_ADDRESSES_MAX: usize = 64 * 1024 * 1024;
+
+/// The most addresses, locators or blocks in one list.
+pub const ADDRESSES_MAX: usize = 4 * 1024 * 1024;
+/// The most domains that one domain sees or reaches.
+pub const DOMAINS_MAX: usize = 1024 * 1024;
+/// The longest interface name, in bytes: what the kernel takes.
+pub const INTERFACE_BYTES_MAX: usize = 15;
+
+/// The most entries in one inventory message.
+pub const INVENTORY_MESSAGE_ENTRIES_MAX: usize = 16 * 1024;
+/// The most entries in one inventory.
+pub const INVENTORY_ENTRIES_MAX: usize = 2 * 1024 * 1024;
+
+/// The most rejections in one acknowledgement; the rest is counted.
+pub const REJECTIONS_MAX: usize = 1000;
+/// The most findings in one drift report.
+pub const FINDINGS_MAX: usize = 100;
+/// The longest reason, detail or finding, in bytes. Longer ones are cut.
+pub const DETAIL_BYTES_MAX: usize = 512;
+/// The longest agent version or datapath name, in bytes.
+pub const AGENT_TEXT_BYTES_MAX: usize = 128;
+
+/// Complaints in a row, without an acknowledgement between them, after which the stream ends.
+pub const COMPLAINTS_MAX: u32 = 4;
+/// How long a host may take to say hello. Kept by the shell, which has no session before.
+pub const HELLO_WAIT: Duration = Duration::from_secs(10);
+/// How long a replica that is behind the host's revision may take to catch up.
+pub const CATCH_UP_WAIT: Duration = Duration::from_secs(5);
+
+/// The most deltas kept for one item.
+pub const LOG_DELTAS_PER_ITEM_MAX: usize = 1024;
+/// The default bound on the bytes of all deltas kept.
+pub const LOG_BYTES_MAX_DEFAULT: usize = 256 * 1024 * 1024;
+/// The default bound on the bytes of all encoded full items kept.
+pub const CACHE_BYTES_MAX_DEFAULT: usize = 256 * 1024 * 1024;
+
+const _: () = {
+    assert!(PART_BYTES_TARGET < UPDATE_BYTES_MAX);
+    assert!(UPDATE_BYTES_MAX < BATCH_BYTES_MAX);
+    assert!(ADDRESSES_MAX < BATCH_ADDRESSES_MAX);
+    // The worst locator: an IPv6 address, an explicit MAC address, a VTEP index and a bit.
+    assert!(ADDRESSES_MAX * (16 + 6 + 4 + 1) < UPDATE_BYTES_MAX);
+    // A key and two varints take less than 64 bytes.
+    assert!(INVENTORY_MESSAGE_ENTRIES_MAX * 64 < HOST_MESSAGE_BYTES_MAX);
+    assert!(REJECTIONS_MAX * (DETAIL_BYTES_MAX + 64) < HOST_MESSAGE_BYTES_MAX);
+};

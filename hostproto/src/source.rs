@@ -1,0 +1,62 @@
+//! What a session reads from.
+
+use crate::log::{ChangeLog, Updates};
+use crate::message::ClusterId;
+use bytes::Bytes;
+use spanwire_topology::Engine;
+use spanwire_topology::engine::HostId;
+use spanwire_topology::model::Revision;
+use spanwire_topology::view::ItemKey;
+
+/// The state of the network as one host's session reads it. All answers of one source stand for
+/// one revision; a session is given a source only when every change up to that revision has been
+/// told to the session.
+pub trait ViewSource {
+    /// The revision of the state.
+    fn revision(&self) -> Revision;
+    /// The cluster.
+    fn cluster_id(&self) -> ClusterId;
+    /// Keys and versions of the items the host should have, sorted by key.
+    fn host_items(&self) -> Vec<(ItemKey, Revision)>;
+    /// Version and encoding of an item as a whole; `None` if there is no such item.
+    fn full(&mut self, key: ItemKey) -> Option<(Revision, Bytes)>;
+    /// What brings an item from its state at revision `held` to the present one: deltas or the
+    /// whole, whichever is smaller. `None` if there is no such item.
+    fn updates(&mut self, key: ItemKey, held: Revision) -> Option<Updates>;
+}
+
+/// The source of a host over the engine and the change log.
+#[derive(Debug)]
+pub struct EngineSource<'a> {
+    /// The state.
+    pub engine: &'a Engine,
+    /// The log, into which every change of `engine` has been recorded.
+    pub log: &'a mut ChangeLog,
+    /// The host.
+    pub host: HostId,
+    /// The cluster.
+    pub cluster_id: ClusterId,
+}
+
+#[allow(unused_variables, clippy::unimplemented)] // bodies follow
+impl ViewSource for EngineSource<'_> {
+    fn revision(&self) -> Revision {
+        self.engine.revision()
+    }
+
+    fn cluster_id(&self) -> ClusterId {
+        self.cluster_id
+    }
+
+    fn host_items(&self) -> Vec<(ItemKey, Revision)> {
+        self.engine.host_items(self.host)
+    }
+
+    fn full(&mut self, key: ItemKey) -> Option<(Revision, Bytes)> {
+        unimplemented!()
+    }
+
+    fn updates(&mut self, key: ItemKey, held: Revision) -> Option<Updates> {
+        unimplemented!()
+    }
+}
