@@ -5,7 +5,10 @@
 //! ```
 //!
 //! * [`wire`]: what `proto/spanwire/admin/v1` says, generated.
+//! * [`convert`]: between the wire and the model.
 //! * [`FILE_DESCRIPTOR_SET`]: the same definitions for the reflection service.
+
+pub mod convert;
 
 /// The generated types, client and server of `spanwire.admin.v1`. Their documentation is in
 /// `proto/spanwire/admin/v1/*.proto`.

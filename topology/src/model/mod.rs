@@ -8,6 +8,7 @@ mod address;
 mod group;
 mod name;
 mod object;
+mod parse;
 mod policy;
 mod resource;
 mod selector;
@@ -21,6 +22,10 @@ pub use name::{
     check_label_key, check_label_value, check_name,
 };
 pub use object::{Kind, ObjectKey, ObjectRef, ParseKindError, Revision, Text, Uid, Vni};
+pub use parse::{
+    AddressError, CidrError, DEVICE_NAME_MAX, DeviceNameError, check_device_name, parse_address,
+    parse_cidr, quoted,
+};
 pub use policy::{Action, DefaultActions, Direction, Peer, Rule, SecurityPolicySpec, ServiceMatch};
 pub use resource::{
     HostSpec, LogicalPortSpec, LogicalRouterSpec, LogicalSwitchSpec, Metadata, PORT_ADDRESSES_MAX,

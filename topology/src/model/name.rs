@@ -1,6 +1,7 @@
 //! Names, projects and labels: what they may be made of.
 
 use super::object::Text;
+use super::parse::quoted;
 use std::collections::BTreeMap;
 
 /// The longest name of an object or a project, in bytes.
@@ -27,7 +28,7 @@ pub enum NameError {
         what: &'static str,
     },
     /// The text is too long.
-    #[error("{what} {text:.40?} has {len} bytes: the most is {max}")]
+    #[error("{what} {} has {len} bytes: the most is {max}", quoted(text))]
     TooLong {
         /// What the text was meant to be.
         what: &'static str,

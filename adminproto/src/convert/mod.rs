@@ -1,0 +1,26 @@
+//! Conversions between the wire and the model.
+//!
+//! `to_*` check everything and name the field that is wrong; `from_*` never fail. Both destructure
+//! every field, so a field that is added asks for a decision here.
+
+mod error;
+mod fields;
+mod group;
+mod policy;
+mod refusal;
+mod resource;
+mod service;
+mod transaction;
+mod view;
+
+pub use error::{ConvertError, Problem};
+pub use fields::{from_key, to_key};
+pub use policy::{from_action, from_direction};
+pub use refusal::{from_refusal, query_status, refusal_of, refusal_status};
+pub use resource::{from_object, from_resource, to_resource};
+pub use service::from_entry;
+pub use transaction::{
+    from_change, from_outcome, from_puts, to_apply_transaction, to_delete_transaction,
+    to_impact_transaction,
+};
+pub use view::{from_explanation, from_host_view};
