@@ -6,9 +6,12 @@
 //!
 //! * [`wire`]: what `proto/spanwire/admin/v1` says, generated.
 //! * [`convert`]: between the wire and the model.
+//! * `testing`: generators of resources, with the feature of that name.
 //! * [`FILE_DESCRIPTOR_SET`]: the same definitions for the reflection service.
 
 pub mod convert;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 /// The generated types, client and server of `spanwire.admin.v1`. Their documentation is in
 /// `proto/spanwire/admin/v1/*.proto`.

@@ -65,7 +65,7 @@ pub enum Problem {
         last: u32,
     },
     /// A fleet-wide kind in a project.
-    #[error("{found:?}: hosts belong to no tenant; leave the project out, or expected \"system\"")]
+    #[error("{found:?}: hosts belong to no tenant; leave the project out, or write \"system\"")]
     FleetWideProject {
         /// The project that was named.
         found: String,
