@@ -1,22 +1,50 @@
 //! The incremental engine.
+//!
+//! | Module | Subject |
+//! |---|---|
+//! | `api` | what goes in and what comes out |
+//! | `ids`, `state` | dense identifiers, and what the engine holds |
+//! | `prepare` | checks that need no change of state |
+//! | `apply` | the steps of a transaction, and how one is undone |
+//! | `journal` | what a transaction touched, with how it was before |
+//! | `labels` | label signatures, the index of selectors |
+//! | `membership` | taking ports out of everything and putting them back |
+//! | `definitions` | groups, policies, routers: from names to identifiers |
+//! | `domains` | connected components, closures, visibility |
+//! | `settle` | net changes, and whom they matter to |
+//! | `items` | contents and subscribers of items |
+//! | `queries`, `explain`, `verdict` | questions |
+//! | `snapshot` | the whole state as values |
 
 mod api;
+mod apply;
+mod definitions;
+mod domains;
+mod explain;
+mod ids;
+mod items;
+mod journal;
+mod labels;
+mod membership;
+mod prepare;
+mod queries;
+mod settle;
+mod snapshot;
+mod state;
+mod verdict;
 
 pub use api::{
     Changes, Decision, DomainSummary, Endpoint, ExplainStep, Explanation, HostChange, HostId,
     ItemChange, ItemChangeKind, Object, ObjectChange, Outcome, PacketKind, QueryError, Refusal,
     Verdict,
 };
+pub use snapshot::{Snapshot, SnapshotError};
+pub use state::Engine;
 
 use crate::model::{Kind, ObjectKey, Revision, Transaction, Uid};
 use crate::view::{HostView, ItemKey, VersionedItem};
 use std::net::IpAddr;
 
-/// The state of the network, and everything that follows from it.
-#[derive(Debug, Default)]
-pub struct Engine {}
-
-#[allow(unused_variables, clippy::unimplemented)] // bodies follow
 impl Engine {
     /// The empty network at revision 0.
     pub fn new() -> Engine {
@@ -24,30 +52,30 @@ impl Engine {
     }
 
     /// Applies a transaction whole, or refuses it and changes nothing. `revision` must be larger
-    /// than the state's. A transaction that changes no object leaves the state's items alone but
-    /// still moves its revision.
+    /// than the state's. A transaction that changes no object leaves every item alone and still
+    /// moves the state's revision.
     pub fn apply(
         &mut self,
         transaction: &Transaction,
         revision: Revision,
     ) -> Result<Changes, Refusal> {
-        unimplemented!()
+        self.apply_transaction(transaction, revision)
     }
 
     /// What [`Engine::apply`] would do at the next revision, for all hosts, watched or not.
     /// The state is the same afterwards.
     pub fn dry_run(&mut self, transaction: &Transaction) -> Result<Changes, Refusal> {
-        unimplemented!()
+        self.try_transaction(transaction)
     }
 
     /// The revision of the last transaction; 0 before the first.
     pub fn revision(&self) -> Revision {
-        unimplemented!()
+        self.revision
     }
 
     /// An object.
     pub fn get(&self, key: &ObjectKey) -> Option<&Object> {
-        unimplemented!()
+        Some(self.object(key.kind, self.slot_of(key)?))
     }
 
     /// The objects of a kind, of one project or of all, sorted by project and name, starting
@@ -58,64 +86,71 @@ impl Engine {
         project: Option<&'a str>,
         after: Option<(&str, &str)>,
     ) -> impl Iterator<Item = &'a Object> + use<'a> {
-        std::iter::empty()
+        self.list_objects(kind, project, after)
     }
 
     /// The objects that refer to an object, sorted.
     pub fn users(&self, key: &ObjectKey) -> Vec<ObjectKey> {
-        unimplemented!()
+        self.users_of(key)
     }
 
     /// The key of the object with this uid.
     pub fn key_of(&self, uid: Uid) -> Option<ObjectKey> {
-        unimplemented!()
+        let &(kind, slot) = self.uids.get(&uid)?;
+        Some(self.object(kind, slot).resource.key())
     }
 
     /// The id of a host.
     pub fn host_id(&self, name: &str) -> Option<HostId> {
-        unimplemented!()
+        let key = ObjectKey::new(Kind::Host, crate::model::SYSTEM_PROJECT, name);
+        self.slot_of(&key).map(HostId)
     }
 
     /// The name of a host.
     pub fn host_name(&self, host: HostId) -> Option<&str> {
-        unimplemented!()
+        Some(&self.hosts.get(host)?.object.resource.metadata.name)
     }
 
     /// Says whether changes to the set of items of this host shall be reported in
     /// [`Changes::hosts`]. Hosts that nobody serves cost nothing.
     pub fn set_watched(&mut self, host: HostId, watched: bool) {
-        unimplemented!()
+        match self.hosts.get(host) {
+            None => {}
+            Some(state) if state.watched.is_some() == watched => {}
+            Some(_) if watched => self.watch(host),
+            Some(_) => self.hosts[host].watched = None,
+        }
     }
 
     /// Everything the host is told, at the current revision.
     pub fn host_view(&self, host: HostId) -> HostView {
-        unimplemented!()
+        self.view_of(host)
     }
 
     /// The keys and versions of the host's items, sorted by key: [`Engine::host_view`] without
     /// the contents.
     pub fn host_items(&self, host: HostId) -> Vec<(ItemKey, Revision)> {
-        unimplemented!()
+        self.items_of(host)
     }
 
     /// True if the item is in the host's view.
     pub fn has_item(&self, host: HostId, key: ItemKey) -> bool {
-        unimplemented!()
+        self.host_has(host, key)
     }
 
     /// An item as it is now.
     pub fn item(&self, key: ItemKey) -> Option<VersionedItem> {
-        unimplemented!()
+        self.find_item(key)
     }
 
     /// The hosts that have an item, sorted.
     pub fn subscribers(&self, key: ItemKey) -> Vec<HostId> {
-        unimplemented!()
+        self.subscribers_of(key).iter().collect()
     }
 
     /// The hosts an object matters to, sorted: those whose view has an item that is made of it.
     pub fn span(&self, key: &ObjectKey) -> Result<Vec<HostId>, QueryError> {
-        unimplemented!()
+        self.span_of(key)
     }
 
     /// Why a host has, or lacks, a port's addresses as members of a group.
@@ -125,12 +160,12 @@ impl Engine {
         member: &ObjectKey,
         group: &ObjectKey,
     ) -> Result<Explanation, QueryError> {
-        unimplemented!()
+        self.explain_member(host, member, group)
     }
 
     /// The ports that have an address, sorted.
     pub fn ports_with_address(&self, address: IpAddr) -> Vec<ObjectKey> {
-        unimplemented!()
+        self.find_address(address)
     }
 
     /// Whether the first packet of a connection would be delivered.
@@ -140,11 +175,11 @@ impl Engine {
         destination: &Endpoint,
         packet: PacketKind,
     ) -> Result<Verdict, QueryError> {
-        unimplemented!()
+        self.judge(source, destination, packet)
     }
 
     /// The routing domains, sorted by identity.
     pub fn domains(&self) -> Vec<DomainSummary> {
-        unimplemented!()
+        self.domain_summaries()
     }
 }

@@ -1,0 +1,414 @@
+//! What each item says, and who has it, as the state stands.
+
+use super::api::HostId;
+use super::ids::{DomainId, GroupId, IdSet, PlacementId, PolicyId, PortId, ShardId};
+use super::state::{Engine, Interest, Watched};
+use crate::model::{Kind, Revision, ServiceMatch, Spec, Uid};
+use crate::view::{
+    HostView, Item, ItemKey, Locator, PeerItem, PolicyItem, PortItem, RuleItem, VersionedItem,
+};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What an item key leads to.
+enum Found {
+    Domain(DomainId),
+    Port(PortId),
+    Policy(PolicyId),
+    Blocks(GroupId),
+    Shard(ShardId),
+    Locators(DomainId),
+}
+
+impl Engine {
+    // ---- contents ----
+
+    pub(super) fn port_item(&self, id: PortId) -> PortItem {
+        let port = &self.ports[id];
+        let spec = port.spec();
+        let metadata = &port.object.resource.metadata;
+        let mut addresses: Vec<IpAddr> = spec.addresses.to_vec();
+        addresses.sort_unstable();
+        PortItem {
+            project: metadata.project.clone(),
+            name: metadata.name.clone(),
+            domain: self.domains[self.domain_of(id)].vni,
+            mac: spec.mac,
+            addresses,
+            attachment: spec.attachment.clone(),
+            port_security: spec.port_security,
+            policies: self
+                .policies_of(id)
+                .into_iter()
+                .map(|policy| self.policies[policy].object.uid)
+                .collect::<BTreeSet<Uid>>()
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    /// The policies applied to a port.
+    pub(super) fn policies_of(&self, id: PortId) -> BTreeSet<PolicyId> {
+        self.ports[id]
+            .groups
+            .iter()
+            .flat_map(|&group| self.groups[group].applied_by.iter().copied())
+            .collect()
+    }
+
+    pub(super) fn policy_item(&self, id: PolicyId) -> PolicyItem {
+        let policy = &self.policies[id];
+        let spec = policy.spec();
+        let metadata = &policy.object.resource.metadata;
+        let uid_of = |kind, reference: &crate::model::ObjectRef| {
+            self.slot(kind, &reference.project, &reference.name)
+                .map(|slot| self.object(kind, slot).uid)
+        };
+        let rules = spec
+            .rules
+            .iter()
+            .map(|rule| RuleItem {
+                name: rule.name.clone(),
+                direction: rule.direction,
+                peers: (!rule.peers.is_empty()).then(|| {
+                    rule.peers
+                        .iter()
+                        .filter_map(|peer| {
+                            let group = uid_of(Kind::Group, &peer.group)?;
+                            Some(PeerItem { group, negate: peer.negate })
+                        })
+                        .collect()
+                }),
+                services: (!rule.services.is_empty())
+                    .then(|| rule.services.iter().flat_map(|s| self.entries(s)).collect()),
+                action: rule.action,
+                log: rule.log,
+            })
+            .collect();
+        PolicyItem {
+            project: metadata.project.clone(),
+            name: metadata.name.clone(),
+            tier: spec.tier,
+            priority: spec.priority,
+            defaults: spec.defaults,
+            rules,
+        }
+    }
+
+    fn entries(&self, service: &ServiceMatch) -> Vec<crate::model::ServiceEntry> {
+        match service {
+            ServiceMatch::Entry(entry) => vec![entry.clone()],
+            ServiceMatch::Service(reference) => {
+                match self.slot(Kind::Service, &reference.project, &reference.name) {
+                    Some(slot) => match &*self.object(Kind::Service, slot).resource.spec {
+                        Spec::Service(service) => service.entries.clone(),
+                        _ => Vec::new(),
+                    },
+                    None => Vec::new(),
+                }
+            }
+        }
+    }
+
+    pub(super) fn shard_addresses(&self, id: ShardId) -> Vec<IpAddr> {
+        let mut addresses: Vec<IpAddr> = self.shards[id]
+            .members
+            .iter()
+            .flat_map(|port| self.ports[port].spec().addresses.iter().copied())
+            .collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+
+    fn locator_list(&self, id: DomainId) -> Vec<Locator> {
+        let mut locators: Vec<Locator> =
+            self.ports_of(id).iter().flat_map(|port| self.locators_of(port)).collect();
+        locators.sort_unstable();
+        locators
+    }
+
+    fn find(&self, key: ItemKey) -> Option<Found> {
+        let object = |uid: Uid, kind: Kind| match self.uids.get(&uid) {
+            Some(&(found, slot)) if found == kind => Some(slot),
+            _ => None,
+        };
+        Some(match key {
+            ItemKey::Domain(vni) => Found::Domain(self.live_domain(vni)?),
+            ItemKey::Locators(vni) => Found::Locators(self.live_domain(vni)?),
+            ItemKey::Port(uid) => Found::Port(PortId(object(uid, Kind::LogicalPort)?)),
+            ItemKey::Policy(uid) => Found::Policy(PolicyId(object(uid, Kind::SecurityPolicy)?)),
+            ItemKey::Blocks(uid) => {
+                let group = GroupId(object(uid, Kind::Group)?);
+                if self.groups[group].blocks.is_empty() {
+                    return None;
+                }
+                Found::Blocks(group)
+            }
+            ItemKey::Shard { group, domain } => {
+                let group = GroupId(object(group, Kind::Group)?);
+                Found::Shard(self.shard_of(group, *self.vnis.get(&domain)?)?)
+            }
+        })
+    }
+
+    /// A domain in the sense of the model: a component with a switch.
+    fn live_domain(&self, vni: crate::model::Vni) -> Option<DomainId> {
+        let id = *self.vnis.get(&vni)?;
+        (!self.domains[id].switches.is_empty()).then_some(id)
+    }
+
+    pub(super) fn find_item(&self, key: ItemKey) -> Option<VersionedItem> {
+        let (version, item) = match self.find(key)? {
+            Found::Domain(id) => (self.domains[id].version, Item::Domain(self.domain_item(id))),
+            Found::Port(id) => (self.ports[id].version, Item::Port(self.port_item(id))),
+            Found::Policy(id) => (self.policies[id].version, Item::Policy(self.policy_item(id))),
+            Found::Blocks(id) => {
+                let group = &self.groups[id];
+                (group.blocks_version, Item::Blocks(group.blocks.to_nets()))
+            }
+            Found::Shard(id) => (self.shards[id].version, Item::Shard(self.shard_addresses(id))),
+            Found::Locators(id) => {
+                (self.domains[id].locators_version, Item::Locators(self.locator_list(id)))
+            }
+        };
+        Some(VersionedItem { version, item: Arc::new(item) })
+    }
+
+    // ---- who has them ----
+
+    /// The applied groups that the ports of a placement are in.
+    pub(super) fn applied_at(&self, placement: PlacementId) -> BTreeSet<GroupId> {
+        let Placement { host, domain } = self.whereabouts(placement);
+        self.hosts[host]
+            .ports
+            .iter()
+            .filter(|&port| self.domain_of(port) == domain)
+            .flat_map(|port| self.ports[port].groups.iter().copied())
+            .filter(|&group| self.groups[group].applied.is_some())
+            .collect()
+    }
+
+    fn whereabouts(&self, placement: PlacementId) -> Placement {
+        let placement = &self.placements[placement];
+        Placement { host: placement.host, domain: placement.domain }
+    }
+
+    /// True if a placement with this interest in a group needs its shard in a domain.
+    pub(super) fn covers(
+        &self,
+        placement: PlacementId,
+        interest: Interest,
+        domain: DomainId,
+    ) -> bool {
+        let here = &self.domains[self.placements[placement].domain];
+        interest.any > 0
+            && (here.sees.binary_search(&domain).is_ok()
+                || (interest.protected > 0 && here.spoofable))
+    }
+
+    /// True if a host needs a shard.
+    pub(super) fn wants_shard(&self, host: HostId, shard: ShardId) -> bool {
+        let shard = &self.shards[shard];
+        let interest = &self.groups[shard.group].interest;
+        self.hosts[host].placements.iter().any(|&(_, placement)| {
+            interest
+                .get(&placement)
+                .is_some_and(|&interest| self.covers(placement, interest, shard.domain))
+        })
+    }
+
+    /// True if a host needs the blocks of a group, as long as there are any.
+    pub(super) fn wants_blocks(&self, host: HostId, group: GroupId) -> bool {
+        let group = &self.groups[group];
+        !group.blocks.is_empty()
+            && self.hosts[host]
+                .placements
+                .iter()
+                .any(|(_, placement)| group.interest.get(placement).is_some_and(|i| i.any > 0))
+    }
+
+    /// True if a policy is applied to a port of a host.
+    pub(super) fn wants_policy(&self, host: HostId, policy: PolicyId) -> bool {
+        self.policies[policy].applied_to.iter().any(|&group| {
+            self.groups[group].applied.as_ref().is_some_and(|applied| {
+                self.hosts[host]
+                    .placements
+                    .iter()
+                    .any(|(_, placement)| applied.ports_at.contains_key(placement))
+            })
+        })
+    }
+
+    /// The domains that a host's domains see.
+    pub(super) fn seen_by(&self, host: HostId) -> IdSet<DomainId> {
+        let mut seen = IdSet::default();
+        for &(domain, _) in &self.hosts[host].placements {
+            for &other in &self.domains[domain].sees {
+                seen.insert(other);
+            }
+        }
+        seen
+    }
+
+    /// The applied groups on a host, each at the placements where it is.
+    fn applied_on(&self, host: HostId) -> BTreeSet<GroupId> {
+        self.hosts[host]
+            .ports
+            .iter()
+            .flat_map(|port| self.ports[port].groups.iter().copied())
+            .filter(|&group| self.groups[group].applied.is_some())
+            .collect()
+    }
+
+    /// What a host has of what is kept for watched hosts only.
+    pub(super) fn fill_watched(&self, host: HostId, watched: &mut Watched) {
+        watched.locators = self.seen_by(host);
+        for group in self.applied_on(host) {
+            let group = &self.groups[group];
+            for &policy in &group.applied_by {
+                watched.policies.insert(policy);
+            }
+            let peers = group.applied.iter().flat_map(|applied| applied.peers.keys());
+            for &peer in peers {
+                if !self.groups[peer].blocks.is_empty() {
+                    watched.blocks.insert(peer);
+                }
+            }
+        }
+    }
+
+    pub(super) fn items_of(&self, host: HostId) -> Vec<(ItemKey, Revision)> {
+        let mut items = Vec::new();
+        for &(domain, _) in &self.hosts[host].placements {
+            let domain = &self.domains[domain];
+            items.push((ItemKey::Domain(domain.vni), domain.version));
+        }
+        for port in self.hosts[host].ports.iter() {
+            let port = &self.ports[port];
+            items.push((ItemKey::Port(port.object.uid), port.version));
+        }
+        let mut watched = Watched::default();
+        self.fill_watched(host, &mut watched);
+        for policy in watched.policies.iter() {
+            let policy = &self.policies[policy];
+            items.push((ItemKey::Policy(policy.object.uid), policy.version));
+        }
+        for group in watched.blocks.iter() {
+            let group = &self.groups[group];
+            items.push((ItemKey::Blocks(group.object.uid), group.blocks_version));
+        }
+        for domain in watched.locators.iter() {
+            let domain = &self.domains[domain];
+            items.push((ItemKey::Locators(domain.vni), domain.locators_version));
+        }
+        for shard in self.shards_of(host) {
+            let shard = &self.shards[shard];
+            let key = ItemKey::Shard {
+                group: self.groups[shard.group].object.uid,
+                domain: self.domains[shard.domain].vni,
+            };
+            items.push((key, shard.version));
+        }
+        items.sort_unstable();
+        items
+    }
+
+    /// The shards a host subscribes to.
+    fn shards_of(&self, host: HostId) -> BTreeSet<ShardId> {
+        let peers: BTreeSet<GroupId> = self
+            .applied_on(host)
+            .into_iter()
+            .filter_map(|group| self.groups[group].applied.as_ref())
+            .flat_map(|applied| applied.peers.keys().copied())
+            .collect();
+        let seen = self.seen_by(host);
+        let mut found = BTreeSet::new();
+        for peer in peers {
+            let shards = &self.groups[peer].shards;
+            let protected = self.hosts[host].placements.iter().any(|(domain, placement)| {
+                self.domains[*domain].spoofable
+                    && self.groups[peer].interest.get(placement).is_some_and(|i| i.protected > 0)
+            });
+            if protected || (shards.len() as u64) < seen.len() {
+                found.extend(
+                    shards
+                        .iter()
+                        .map(|&(_, shard)| shard)
+                        .filter(|&shard| self.shards[shard].subscribers.contains(host)),
+                );
+            } else {
+                found.extend(
+                    seen.iter()
+                        .filter_map(|domain| self.shard_of(peer, domain))
+                        .filter(|&shard| self.shards[shard].subscribers.contains(host)),
+                );
+            }
+        }
+        found
+    }
+
+    pub(super) fn view_of(&self, host: HostId) -> HostView {
+        let items = self
+            .items_of(host)
+            .into_iter()
+            .filter_map(|(key, _)| Some((key, self.find_item(key)?)))
+            .collect();
+        HostView { revision: self.revision, items }
+    }
+
+    pub(super) fn host_has(&self, host: HostId, key: ItemKey) -> bool {
+        match self.find(key) {
+            None => false,
+            Some(Found::Domain(id)) => self.placement_of(host, id).is_some(),
+            Some(Found::Port(id)) => self.ports[id].host == Some(host),
+            Some(Found::Policy(id)) => self.wants_policy(host, id),
+            Some(Found::Blocks(id)) => self.wants_blocks(host, id),
+            Some(Found::Shard(id)) => self.shards[id].subscribers.contains(host),
+            Some(Found::Locators(id)) => self.seen_by(host).contains(id),
+        }
+    }
+
+    pub(super) fn subscribers_of(&self, key: ItemKey) -> IdSet<HostId> {
+        let mut hosts = IdSet::default();
+        let mut add = |placements: &mut dyn Iterator<Item = PlacementId>| {
+            for placement in placements {
+                hosts.insert(self.placements[placement].host);
+            }
+        };
+        match self.find(key) {
+            None => {}
+            Some(Found::Domain(id)) => add(&mut self.domains[id].placements.iter()),
+            Some(Found::Port(id)) => {
+                if let Some(host) = self.ports[id].host {
+                    hosts.insert(host);
+                }
+            }
+            Some(Found::Policy(id)) => {
+                for &group in &self.policies[id].applied_to {
+                    if let Some(applied) = &self.groups[group].applied {
+                        add(&mut applied.ports_at.keys().copied());
+                    }
+                }
+            }
+            Some(Found::Blocks(id)) => {
+                let interest = &self.groups[id].interest;
+                add(&mut interest.iter().filter(|(_, i)| i.any > 0).map(|(&p, _)| p));
+            }
+            Some(Found::Shard(id)) => hosts = self.shards[id].subscribers.clone(),
+            Some(Found::Locators(id)) => {
+                for &domain in &self.domains[id].sees {
+                    add(&mut self.domains[domain].placements.iter());
+                }
+            }
+        }
+        hosts
+    }
+}
+
+/// Where a placement is.
+struct Placement {
+    host: HostId,
+    domain: DomainId,
+}
