@@ -1,1 +1,4 @@
-//! See ARCHITECTURE.md.
+//! Spanwire's controller.
+
+pub mod consensus;
+pub mod state;

@@ -1,0 +1,485 @@
+//! The log on disk: a redb database, the tail mark beside it, and the snapshot in a file.
+//!
+//! ```text
+//! DIRECTORY/log.redb                           entries, hard state, members
+//! DIRECTORY/tail                               how far the log reached (see tail.rs)
+//! DIRECTORY/00000000000000001234.snapshot      the state up to entry 1234 (see snapshot_file.rs)
+//! ```
+//!
+//! Each record in the database is `crc32c(key ‖ message) ‖ message`, so a record that was altered,
+//! or stands under another key, is found when it is read. Opening verifies every page and every
+//! record: what is damaged is reported then, before anything is built on it.
+
+use super::snapshot_file;
+use super::tail::{TailMark, io_error};
+use super::{LogBounds, LogStore, StoreError, Write, check_continues, check_range};
+use parking_lot::Mutex;
+use prost::Message;
+use raft::eraftpb::{ConfState, Entry, HardState, Snapshot, SnapshotMetadata};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+
+/// Term, vote and commit index.
+const HARD_STATE: &str = "hard_state";
+/// Members.
+const CONF_STATE: &str = "conf_state";
+/// Index and term of the last entry that was compacted away.
+const COMPACTED: &str = "compacted";
+/// What the kept snapshot stands for.
+const SNAPSHOT: &str = "snapshot";
+
+/// Memory for the database's pages. The log is read from its end, and that is kept besides.
+const PAGE_CACHE_BYTES: usize = 32 << 20;
+/// The newest entries are kept in memory up to this size: every entry is read again when it is
+/// committed, moments after it was written.
+const TAIL_CACHE_BYTES_MAX: usize = 16 << 20;
+
+/// A [`LogStore`] in a directory.
+#[derive(Debug)]
+pub struct RedbLog {
+    directory: PathBuf,
+    database: Database,
+    tail: TailMark,
+    state: Mutex<State>,
+}
+
+/// What readers ask for most. Changed only after the database has it.
+#[derive(Debug, Default)]
+struct State {
+    bounds_compacted: (u64, u64),
+    last_index: u64,
+    snapshot: Option<SnapshotMetadata>,
+    /// The newest entries, in order; the last is the last of the log.
+    cache: VecDeque<Entry>,
+    cache_bytes: usize,
+}
+
+impl RedbLog {
+    /// Opens the log in `directory`, or makes an empty one where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if anything in it is not as it was written, [`StoreError::InUse`] if
+    /// another process has it open, [`StoreError::Io`] if the disk refuses.
+    pub fn open(directory: &Path) -> Result<RedbLog, StoreError> {
+        let path = directory.join("log.redb");
+        let tail_path = directory.join("tail");
+        let is_new = !path.exists();
+        // The database takes an empty file for a new one, but whoever made ours filled it.
+        if path.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            return Err(corrupt(&path, "the log", "the file is empty"));
+        }
+        // The database checks its pages, but it is not promised that no damage makes it panic.
+        let opened = catch_unwind(AssertUnwindSafe(|| open_database(&path)));
+        let database = opened.unwrap_or_else(|_| {
+            Err(corrupt(&path, "the log", "the database broke off while it was checked"))
+        })?;
+        let tail = if is_new {
+            TailMark::create(&tail_path).and_then(|tail| {
+                let synced = File::open(directory).and_then(|d| d.sync_all());
+                synced.map_err(|error| io_error("sync", directory, error)).map(|()| tail)
+            })?
+        } else {
+            TailMark::open(&tail_path)?
+        };
+        let log = RedbLog {
+            directory: directory.to_owned(),
+            database,
+            tail,
+            state: Mutex::new(State::default()),
+        };
+        let checked = catch_unwind(AssertUnwindSafe(|| log.check()));
+        let state = checked.unwrap_or_else(|_| {
+            Err(log.corrupt("the log", "the database broke off while it was read"))
+        })?;
+        *log.state.lock() = state;
+        Ok(log)
+    }
+
+    /// Reads every record once.
+    fn check(&self) -> Result<State, StoreError> {
+        let compacted = self.meta::<SnapshotMetadata>(COMPACTED)?.unwrap_or_default();
+        let snapshot = self.meta::<SnapshotMetadata>(SNAPSHOT)?;
+        self.initial_state()?;
+        let mut state = State {
+            bounds_compacted: (compacted.index, compacted.term),
+            last_index: compacted.index,
+            snapshot,
+            ..State::default()
+        };
+        let transaction = self.database.begin_read().map_err(|e| self.failed("read", e))?;
+        let table = transaction.open_table(LOG).map_err(|e| self.failed("read", e))?;
+        for record in table.iter().map_err(|e| self.failed("read", e))? {
+            let (key, value) = record.map_err(|e| self.failed("read", e))?;
+            let entry = self.entry(key.value(), value.value())?;
+            if entry.index != state.last_index + 1 {
+                let problem = format!("entry {} is missing", state.last_index + 1);
+                return Err(self.corrupt("the log", &problem));
+            }
+            state.last_index = entry.index;
+            state.remember(entry);
+        }
+        let (mark_index, mark_term) = self.tail.get()?;
+        if mark_index > state.last_index {
+            let problem = format!(
+                "it ends with entry {}, but entry {mark_index} of term {mark_term} had been written",
+                state.last_index
+            );
+            return Err(self.corrupt("the log", &problem));
+        }
+        if let Some(metadata) = &state.snapshot {
+            let path = self.directory.join(snapshot_file::file_name(metadata.index));
+            if snapshot_file::load_metadata(&path)? != *metadata {
+                return Err(corrupt(&path, "the snapshot", "it is not the one in the log"));
+            }
+        } else if state.bounds_compacted.0 > 0 {
+            return Err(self.corrupt("the log", "its start is gone and there is no snapshot"));
+        }
+        Ok(state)
+    }
+
+    fn meta<M: Message + Default>(&self, key: &'static str) -> Result<Option<M>, StoreError> {
+        let transaction = self.database.begin_read().map_err(|e| self.failed("read", e))?;
+        let table = transaction.open_table(META).map_err(|e| self.failed("read", e))?;
+        let Some(value) = table.get(key).map_err(|e| self.failed("read", e))? else {
+            return Ok(None);
+        };
+        let message = opened(key.as_bytes(), value.value())
+            .ok_or_else(|| self.corrupt(key, "its checksum does not match"))?;
+        M::decode(message).map(Some).map_err(|error| self.corrupt(key, &error.to_string()))
+    }
+
+    /// Checks and decodes the record of an entry.
+    fn entry(&self, index: u64, value: &[u8]) -> Result<Entry, StoreError> {
+        let what = || format!("log entry {index}");
+        let message = opened(&index.to_be_bytes(), value)
+            .ok_or_else(|| self.corrupt(&what(), "its checksum does not match"))?;
+        let entry =
+            Entry::decode(message).map_err(|error| self.corrupt(&what(), &error.to_string()))?;
+        if entry.index != index {
+            let problem = format!("it calls itself entry {}", entry.index);
+            return Err(self.corrupt(&what(), &problem));
+        }
+        Ok(entry)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join("log.redb")
+    }
+
+    fn corrupt(&self, what: &str, problem: &str) -> StoreError {
+        corrupt(&self.path(), what, problem)
+    }
+
+    fn failed(&self, action: &'static str, error: impl Into<redb::Error>) -> StoreError {
+        failed(&self.path(), action, error.into())
+    }
+
+    /// Runs `change` as one transaction and makes it durable.
+    fn commit(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write().map_err(|e| self.failed("write", e))?;
+        change(&transaction).map_err(|e| self.failed("write", e))?;
+        transaction.commit().map_err(|e| self.failed("write", e))
+    }
+}
+
+impl State {
+    fn bounds(&self) -> LogBounds {
+        LogBounds { first_index: self.bounds_compacted.0 + 1, last_index: self.last_index }
+    }
+
+    fn cache_first_index(&self) -> u64 {
+        self.cache.front().map_or(u64::MAX, |entry| entry.index)
+    }
+
+    fn remember(&mut self, entry: Entry) {
+        self.cache_bytes += entry.encoded_len();
+        self.cache.push_back(entry);
+        while self.cache_bytes > TAIL_CACHE_BYTES_MAX {
+            let Some(oldest) = self.cache.pop_front() else { break };
+            self.cache_bytes -= oldest.encoded_len();
+        }
+    }
+
+    fn forget_from(&mut self, index: u64) {
+        while self.cache.back().is_some_and(|entry| entry.index >= index) {
+            let newest = self.cache.pop_back().unwrap_or_default();
+            self.cache_bytes -= newest.encoded_len();
+        }
+    }
+
+    fn forget_through(&mut self, index: u64) {
+        while self.cache.front().is_some_and(|entry| entry.index <= index) {
+            let oldest = self.cache.pop_front().unwrap_or_default();
+            self.cache_bytes -= oldest.encoded_len();
+        }
+    }
+}
+
+impl LogStore for RedbLog {
+    fn initial_state(&self) -> Result<(HardState, ConfState), StoreError> {
+        let hard_state = self.meta(HARD_STATE)?.unwrap_or_default();
+        let conf_state = self.meta(CONF_STATE)?.unwrap_or_default();
+        Ok((hard_state, conf_state))
+    }
+
+    fn bounds(&self) -> LogBounds {
+        self.state.lock().bounds()
+    }
+
+    fn term(&self, index: u64) -> Result<u64, StoreError> {
+        let state = self.state.lock();
+        if index == state.bounds_compacted.0 {
+            return Ok(state.bounds_compacted.1);
+        }
+        check_range(state.bounds(), index, index + 1)?;
+        if let Some(position) = index.checked_sub(state.cache_first_index()) {
+            // The cache is contiguous up to the last index, so the position is in it.
+            let entry = usize::try_from(position).ok().and_then(|p| state.cache.get(p));
+            if let Some(entry) = entry {
+                return Ok(entry.term);
+            }
+        }
+        drop(state);
+        Ok(self.entries(index, index + 1, u64::MAX)?.first().map_or(0, |entry| entry.term))
+    }
+
+    fn entries(&self, low: u64, high: u64, bytes_max: u64) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        let mut take = |entry: Entry| {
+            bytes += entry.encoded_len() as u64;
+            let fits = entries.is_empty() || bytes <= bytes_max;
+            if fits {
+                entries.push(entry);
+            }
+            fits
+        };
+        {
+            let state = self.state.lock();
+            check_range(state.bounds(), low, high)?;
+            if low >= state.cache_first_index() {
+                let skip = usize::try_from(low - state.cache_first_index()).unwrap_or(usize::MAX);
+                let cached = state.cache.iter().skip(skip).take_while(|e| e.index < high);
+                for entry in cached {
+                    if !take(entry.clone()) {
+                        break;
+                    }
+                }
+                return Ok(entries);
+            }
+        }
+        let transaction = self.database.begin_read().map_err(|e| self.failed("read", e))?;
+        let table = transaction.open_table(LOG).map_err(|e| self.failed("read", e))?;
+        for record in table.range(low..high).map_err(|e| self.failed("read", e))? {
+            let (key, value) = record.map_err(|e| self.failed("read", e))?;
+            if !take(self.entry(key.value(), value.value())?) {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+
+    fn write(&self, write: &Write) -> Result<(), StoreError> {
+        let metadata = write.snapshot.as_ref().map(|s| s.get_metadata().clone());
+        let bounds = match &metadata {
+            Some(m) => LogBounds { first_index: m.index + 1, last_index: m.index },
+            None => self.bounds(),
+        };
+        check_continues(bounds, &write.entries)?;
+        let replaced_from = write.entries.first().map_or(bounds.last_index + 1, |e| e.index);
+        let last = write.entries.last().map(|entry| (entry.index, entry.term));
+        let last = last.or(metadata.as_ref().map(|m| (m.index, m.term)));
+        if let Some((index, term)) = last
+            && index < self.bounds().last_index
+        {
+            // The log becomes shorter: its mark must not stay ahead of it.
+            self.tail.set(index, term)?;
+            self.tail.sync()?;
+        }
+        if let Some(snapshot) = &write.snapshot {
+            snapshot_file::save(&self.directory, snapshot)?;
+        }
+        self.commit(|transaction| {
+            put(transaction, replaced_from, write, metadata.as_ref())?;
+            Ok(())
+        })?;
+        if let Some((index, term)) = last {
+            self.tail.set(index, term)?;
+        }
+        let mut state = self.state.lock();
+        if let Some(metadata) = metadata {
+            state.bounds_compacted = (metadata.index, metadata.term);
+            state.last_index = metadata.index;
+            state.cache.clear();
+            state.cache_bytes = 0;
+            let kept = self.directory.join(snapshot_file::file_name(metadata.index));
+            snapshot_file::remove_others(&self.directory, &kept);
+            state.snapshot = Some(metadata);
+        }
+        state.forget_from(replaced_from);
+        for entry in &write.entries {
+            state.remember(entry.clone());
+            state.last_index = entry.index;
+        }
+        Ok(())
+    }
+
+    fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        let metadata = snapshot.get_metadata();
+        self.term(metadata.index)?;
+        let path = snapshot_file::save(&self.directory, snapshot)?;
+        self.commit(|transaction| {
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(SNAPSHOT, sealed(SNAPSHOT.as_bytes(), metadata).as_slice())?;
+            Ok(())
+        })?;
+        self.state.lock().snapshot = Some(metadata.clone());
+        snapshot_file::remove_others(&self.directory, &path);
+        Ok(())
+    }
+
+    fn compact(&self, index: u64) -> Result<(), StoreError> {
+        let snapshot_index = self.snapshot_metadata().map_or(0, |metadata| metadata.index);
+        if index > snapshot_index {
+            return Err(StoreError::NotCovered { index, snapshot_index });
+        }
+        if index < self.bounds().first_index {
+            return Ok(());
+        }
+        let term = self.term(index)?;
+        let compacted = SnapshotMetadata { conf_state: None, index, term };
+        self.commit(|transaction| {
+            transaction.open_table(LOG)?.retain_in(..=index, |_, _| false)?;
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(COMPACTED, sealed(COMPACTED.as_bytes(), &compacted).as_slice())?;
+            Ok(())
+        })?;
+        let mut state = self.state.lock();
+        state.bounds_compacted = (index, term);
+        state.forget_through(index);
+        Ok(())
+    }
+
+    fn snapshot_metadata(&self) -> Option<SnapshotMetadata> {
+        self.state.lock().snapshot.clone()
+    }
+
+    fn snapshot(&self) -> Result<Option<Snapshot>, StoreError> {
+        let Some(metadata) = self.snapshot_metadata() else { return Ok(None) };
+        let path = self.directory.join(snapshot_file::file_name(metadata.index));
+        snapshot_file::load(&path).map(Some)
+    }
+}
+
+fn open_database(path: &Path) -> Result<Database, StoreError> {
+    let database = Database::builder()
+        .set_cache_size(PAGE_CACHE_BYTES)
+        .set_check_integrity_on_open(true)
+        .create(path)
+        .map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },
+            other => failed(path, "open", other.into()),
+        })?;
+    let create_tables = || -> Result<(), redb::Error> {
+        let transaction = database.begin_write()?;
+        transaction.open_table(LOG)?;
+        transaction.open_table(META)?;
+        transaction.commit()?;
+        Ok(())
+    };
+    create_tables().map_err(|error| failed(path, "write", error))?;
+    Ok(database)
+}
+
+/// Puts the parts of a write into the tables. Entries from `replaced_from` on are removed first.
+fn put(
+    transaction: &WriteTransaction,
+    replaced_from: u64,
+    write: &Write,
+    snapshot: Option<&SnapshotMetadata>,
+) -> Result<(), redb::Error> {
+    let mut log = transaction.open_table(LOG)?;
+    let mut meta = transaction.open_table(META)?;
+    if let Some(metadata) = snapshot {
+        log.retain(|_, _| false)?;
+        let compacted = SnapshotMetadata { conf_state: None, ..metadata.clone() };
+        meta.insert(COMPACTED, sealed(COMPACTED.as_bytes(), &compacted).as_slice())?;
+        meta.insert(SNAPSHOT, sealed(SNAPSHOT.as_bytes(), metadata).as_slice())?;
+        let members = sealed(CONF_STATE.as_bytes(), metadata.get_conf_state());
+        meta.insert(CONF_STATE, members.as_slice())?;
+    }
+    let last = log.last()?.map(|(key, _)| key.value());
+    if last.is_some_and(|last| last >= replaced_from) {
+        log.retain_in(replaced_from.., |_, _| false)?;
+    }
+    for entry in &write.entries {
+        log.insert(entry.index, sealed(&entry.index.to_be_bytes(), entry).as_slice())?;
+    }
+    if let Some(hard_state) = &write.hard_state {
+        meta.insert(HARD_STATE, sealed(HARD_STATE.as_bytes(), hard_state).as_slice())?;
+    }
+    if let Some(conf_state) = &write.conf_state {
+        meta.insert(CONF_STATE, sealed(CONF_STATE.as_bytes(), conf_state).as_slice())?;
+    }
+    Ok(())
+}
+
+/// A record: the checksum, then the message.
+fn sealed(key: &[u8], message: &impl Message) -> Vec<u8> {
+    let mut record = vec![0; 4];
+    record.reserve(message.encoded_len());
+    // Encoding into a growing vector does not fail.
+    let _ = message.encode(&mut record);
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(key), &record[4..]);
+    record[..4].copy_from_slice(&checksum.to_le_bytes());
+    record
+}
+
+/// The message of a record, if its checksum matches.
+fn opened<'a>(key: &[u8], record: &'a [u8]) -> Option<&'a [u8]> {
+    let (checksum, message) = record.split_first_chunk::<4>()?;
+    let found = crc32c::crc32c_append(crc32c::crc32c(key), message);
+    (found == u32::from_le_bytes(*checksum)).then_some(message)
+}
+
+fn corrupt(path: &Path, what: &str, problem: &str) -> StoreError {
+    StoreError::Corrupt {
+        what: what.to_owned(),
+        path: path.to_owned(),
+        problem: problem.to_owned(),
+    }
+}
+
+/// Tells damage from a disk that refuses.
+fn failed(path: &Path, action: &'static str, error: redb::Error) -> StoreError {
+    let damaged = match &error {
+        redb::Error::Io(io) => {
+            matches!(io.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+        }
+        redb::Error::Corrupted(_)
+        | redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TableDoesNotExist(_)
+        | redb::Error::UpgradeRequired(_) => true,
+        _ => false,
+    };
+    if damaged {
+        return corrupt(path, "the log", &error.to_string());
+    }
+    StoreError::Io { action, path: path.to_owned(), problem: error.to_string() }
+}
+
+#[cfg(test)]
+#[path = "redb_tests.rs"]
+mod tests;

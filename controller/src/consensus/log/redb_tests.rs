@@ -1,0 +1,191 @@
+use super::*;
+use crate::consensus::log::conformance;
+use std::fs;
+
+fn mk_directory() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Twenty entries in several writes, a hard state and members.
+fn fill(directory: &Path) {
+    let log = RedbLog::open(directory).unwrap();
+    let conf_state = Some(ConfState::from(([1], [])));
+    log.write(&Write { conf_state, ..Write::default() }).unwrap();
+    for index in 1..=20 {
+        log.write(&mk_write(index)).unwrap();
+    }
+}
+
+fn mk_write(index: u64) -> Write {
+    let data = format!("entry {index}").repeat(20);
+    Write {
+        entries: vec![Entry { index, term: 1, data: data.into(), ..Entry::default() }],
+        hard_state: Some(HardState { term: 1, vote: 1, commit: index - 1 }),
+        ..Write::default()
+    }
+}
+
+type Contents = (HardState, ConfState, Vec<Entry>);
+
+fn contents(directory: &Path) -> Result<Contents, StoreError> {
+    let log = RedbLog::open(directory)?;
+    let (hard_state, conf_state) = log.initial_state()?;
+    let bounds = log.bounds();
+    let entries = log.entries(bounds.first_index, bounds.last_index + 1, u64::MAX)?;
+    Ok((hard_state, conf_state, entries))
+}
+
+#[test]
+fn conforms() {
+    let root = mk_directory();
+    let mut stores = 0;
+    conformance::run(
+        &mut || {
+            stores += 1;
+            let directory = root.path().join(stores.to_string());
+            fs::create_dir(&directory).unwrap();
+            RedbLog::open(&directory).unwrap()
+        },
+        &mut |log| {
+            let directory = log.directory.clone();
+            drop(log);
+            RedbLog::open(&directory).unwrap()
+        },
+    );
+}
+
+#[test]
+fn conforms_without_its_cache() {
+    let root = mk_directory();
+    fill(root.path());
+    let log = RedbLog::open(root.path()).unwrap();
+    let cached = log.entries(3, 9, 700).unwrap();
+    log.state.lock().cache.clear();
+    assert_eq!(log.entries(3, 9, 700).unwrap(), cached);
+    assert_eq!(cached.len(), 4);
+    assert_eq!(log.term(5).unwrap(), 1);
+}
+
+#[test]
+fn two_processes_cannot_use_one_log() {
+    let root = mk_directory();
+    let _first = RedbLog::open(root.path()).unwrap();
+    let error = RedbLog::open(root.path()).unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+}
+
+/// Whatever single byte of the files is altered, the log is found whole or damaged: never
+/// different, never a panic.
+#[test]
+fn a_flipped_bit_is_found_or_harmless() {
+    let root = mk_directory();
+    fill(root.path());
+    let expected = contents(root.path()).unwrap();
+    let mut found = 0;
+    for name in ["log.redb", "tail"] {
+        let original = fs::read(root.path().join(name)).unwrap();
+        // Every byte that is not zero, thinned out, and some that are.
+        let places = original.iter().enumerate().filter(|(at, byte)| {
+            if name == "tail" {
+                true
+            } else if **byte == 0 {
+                at % 8191 == 0
+            } else {
+                at % 23 == 0
+            }
+        });
+        for (at, _) in places {
+            let mut altered = original.clone();
+            altered[at] ^= 0x10;
+            let directory = mk_directory();
+            for file in ["log.redb", "tail"] {
+                fs::copy(root.path().join(file), directory.path().join(file)).unwrap();
+            }
+            fs::write(directory.path().join(name), altered).unwrap();
+            match contents(directory.path()) {
+                Ok(same) => assert_eq!(same, expected, "{name}, byte {at}"),
+                Err(error) => {
+                    let named = matches!(error, StoreError::Corrupt { .. });
+                    assert!(named, "{name}, byte {at}: {error}");
+                    found += 1;
+                }
+            }
+        }
+    }
+    assert!(found > 100, "only {found} were found: the test alters the wrong places");
+}
+
+#[test]
+fn a_truncated_log_is_found() {
+    let root = mk_directory();
+    fill(root.path());
+    let original = fs::read(root.path().join("log.redb")).unwrap();
+    for length in [0, 1, 100, 4096, 50_000, original.len() / 2, original.len() - 1] {
+        fs::write(root.path().join("log.redb"), &original[..length]).unwrap();
+        let error = contents(root.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{length} bytes: {error}");
+    }
+}
+
+#[test]
+fn a_log_that_lost_its_end_is_found() {
+    // The database as it was before the last write: whole in itself, but shorter than its mark.
+    let root = mk_directory();
+    fill(root.path());
+    let before = fs::read(root.path().join("log.redb")).unwrap();
+    RedbLog::open(root.path()).unwrap().write(&mk_write(21)).unwrap();
+    fs::write(root.path().join("log.redb"), before).unwrap();
+    let error = contents(root.path()).unwrap_err().to_string();
+    let expected = "it ends with entry 20, but entry 21 of term 1 had been written";
+    assert!(error.contains(expected), "{error}");
+    assert!(error.contains("restore the data directory from a backup"), "{error}");
+}
+
+#[test]
+fn an_older_mark_does_no_harm() {
+    // A power cut may lose the mark's last writes, which were not synced.
+    let root = mk_directory();
+    fill(root.path());
+    let mark = fs::read(root.path().join("tail")).unwrap();
+    RedbLog::open(root.path()).unwrap().write(&mk_write(21)).unwrap();
+    fs::write(root.path().join("tail"), mark).unwrap();
+    assert_eq!(contents(root.path()).unwrap().2.len(), 21);
+}
+
+#[test]
+fn a_damaged_snapshot_is_found() {
+    let root = mk_directory();
+    fill(root.path());
+    let log = RedbLog::open(root.path()).unwrap();
+    let metadata = SnapshotMetadata { conf_state: None, index: 10, term: 1 };
+    let data = vec![7; 3 << 20];
+    let snapshot = Snapshot { data: data.into(), metadata: Some(metadata) };
+    log.save_snapshot(&snapshot).unwrap();
+    drop(log);
+    let path = root.path().join(snapshot_file::file_name(10));
+    let original = fs::read(&path).unwrap();
+    let load = || RedbLog::open(root.path()).and_then(|log| log.snapshot());
+    assert_eq!(load().unwrap(), Some(snapshot));
+    for at in [0, 9, 17, 30, 1 << 20, (1 << 20) + 60, original.len() - 1] {
+        let mut altered = original.clone();
+        altered[at] ^= 1;
+        fs::write(&path, altered).unwrap();
+        let error = load().unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "byte {at}: {error}");
+    }
+    for length in [0, 7, 12, 40, (1 << 20) + 50, original.len() - 8] {
+        fs::write(&path, &original[..length]).unwrap();
+        let error = load().unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{length} bytes: {error}");
+    }
+    fs::remove_file(&path).unwrap();
+    assert!(load().is_err(), "a snapshot that is missing");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_named() {
+    let root = mk_directory();
+    fs::write(root.path().join("log.redb"), vec![0x55; 20_000]).unwrap();
+    let error = RedbLog::open(root.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+}

@@ -1,0 +1,19 @@
+//! Consensus: what is written, in which order, and that it stays written.
+//!
+//! ```text
+//!            Event ──► Node (Raft core, no I/O) ──► Step { send, write }
+//!                        ▲                             │ driver: LogStore::write, synced
+//!                        └──────── process_written ◄───┘
+//!                                       └──► Written { send, restore, apply }
+//! ```
+//!
+//! * [`log`]: where a replica keeps entries, hard state, members and snapshot.
+//! * [`node`]: one replica of the group as a state machine without I/O, around `raft::RawNode`.
+
+pub mod log;
+mod logger;
+pub mod node;
+mod raft_store;
+
+pub use log::{LogStore, MemoryLog, RedbLog, StoreError, Write};
+pub use node::{Event, Node, NodeConfig, NodeError, Role, Step, Written};

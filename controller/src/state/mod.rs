@@ -1,0 +1,25 @@
+//! The replicated state machine: committed log entries in, changes of the network out.
+//!
+//! ```text
+//! admin request ─► Command (encoded) ─► log ─► Prepared (decoded, no lock) ─► Engine::apply
+//!                                                                               │
+//!                                            Committed { revision, changes } ◄──┤
+//!                                            Rejected { reason }             ◄──┘
+//! ```
+//!
+//! Applying is total and deterministic: every replica makes the same of an entry, whatever is in it.
+//! A transaction that does not fit the state is recorded as rejected, not failed (design
+//! decision 12). No clock is read here: what an entry needs of time or chance, the leader put in.
+
+mod command;
+mod snapshot;
+
+pub use command::{Prepared, Rejection, encode_command, prepare};
+pub use snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
+
+/// What stands in the log and in snapshots: generated from `proto/spanwire/peer/v1`, whose comments
+/// document it.
+#[allow(missing_docs, unreachable_pub, clippy::all)] // generated
+pub mod wire {
+    include!(concat!(env!("OUT_DIR"), "/spanwire.peer.v1.rs"));
+}

@@ -1,0 +1,278 @@
+//! The state as bytes, and back: what lets the log be cut, and what a new replica starts from.
+//!
+//! The bytes are a function of the state: every replica makes the same snapshot at the same index.
+
+use super::wire;
+use prost::Message;
+use spanwire_adminproto::convert;
+use spanwire_topology::engine::{self, Object};
+use spanwire_topology::model::{Revision, Uid, Vni};
+use spanwire_topology::view::ItemKey;
+use wire::snapshot_record::Record;
+
+/// The format written here, and the newest one that is read.
+const FORMAT: u32 = 1;
+/// Versions in one record.
+const VERSIONS_PER_RECORD_MAX: usize = 65_536;
+
+/// Bytes that are no snapshot of a state.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The snapshot was made by a later release.
+    #[error("the snapshot has format {found}, this release reads up to {newest}: upgrade it")]
+    Newer {
+        /// The format found.
+        found: u32,
+        /// The newest that is read.
+        newest: u32,
+    },
+    /// The bytes do not decode.
+    #[error("record {record} of the snapshot: {problem}")]
+    Malformed {
+        /// Which record, from 0.
+        record: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The records decode but do not make a state.
+    #[error(transparent)]
+    Contradiction(#[from] engine::SnapshotError),
+}
+
+/// A state with the index of the last log entry in it, as bytes.
+pub fn encode_snapshot(snapshot: &engine::Snapshot, applied_index: u64) -> Vec<u8> {
+    let engine::Snapshot { revision, last_uid, last_vni, objects, vnis, versions } = snapshot;
+    let mut bytes = Vec::new();
+    let header = wire::SnapshotHeader {
+        format: FORMAT,
+        revision: *revision,
+        applied_index,
+        last_uid: *last_uid,
+        last_vni: *last_vni,
+    };
+    push(&mut bytes, Record::Header(header));
+    for object in objects {
+        push(&mut bytes, Record::Object(convert::from_object(object)));
+    }
+    let domains = wire::SnapshotDomains {
+        uids: vnis.iter().map(|(uid, _)| uid.0).collect(),
+        vnis: vnis.iter().map(|(_, vni)| vni.0).collect(),
+    };
+    push(&mut bytes, Record::Domains(domains));
+    for chunk in versions.chunks(VERSIONS_PER_RECORD_MAX) {
+        push(&mut bytes, Record::Versions(from_versions(chunk)));
+    }
+    let trailer =
+        wire::SnapshotTrailer { objects: objects.len() as u64, versions: versions.len() as u64 };
+    push(&mut bytes, Record::Trailer(trailer));
+    bytes
+}
+
+fn push(bytes: &mut Vec<u8>, record: Record) {
+    let record = wire::SnapshotRecord { record: Some(record) };
+    // Encoding into a growing vector does not fail.
+    let _ = record.encode_length_delimited(bytes);
+}
+
+fn from_versions(versions: &[(ItemKey, Revision)]) -> wire::SnapshotVersions {
+    let mut record = wire::SnapshotVersions::default();
+    for (key, version) in versions {
+        let (kind, uid, vni) = match *key {
+            ItemKey::Domain(vni) => (1, Uid(0), vni),
+            ItemKey::Port(uid) => (2, uid, Vni(0)),
+            ItemKey::Policy(uid) => (3, uid, Vni(0)),
+            ItemKey::Blocks(uid) => (4, uid, Vni(0)),
+            ItemKey::Shard { group, domain } => (5, group, domain),
+            ItemKey::Locators(vni) => (6, Uid(0), vni),
+        };
+        record.types.push(kind);
+        record.uids.push(uid.0);
+        record.vnis.push(vni.0);
+        record.versions.push(*version);
+    }
+    record
+}
+
+/// A state and the index of the last log entry in it, from bytes.
+pub fn decode_snapshot(mut bytes: &[u8]) -> Result<(engine::Snapshot, u64), SnapshotError> {
+    let mut reader = Reader::default();
+    while !bytes.is_empty() {
+        let record = wire::SnapshotRecord::decode_length_delimited(&mut bytes)
+            .map_err(|error| reader.malformed(&error.to_string()))?;
+        reader.take(record)?;
+        reader.records += 1;
+    }
+    match (reader.is_complete, reader.applied_index) {
+        (true, Some(applied_index)) => Ok((reader.snapshot, applied_index)),
+        _ => Err(reader.malformed("the snapshot ends before its trailer")),
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    snapshot: engine::Snapshot,
+    applied_index: Option<u64>,
+    is_complete: bool,
+    records: usize,
+}
+
+impl Reader {
+    fn malformed(&self, problem: &str) -> SnapshotError {
+        SnapshotError::Malformed { record: self.records, problem: problem.to_owned() }
+    }
+
+    fn take(&mut self, record: wire::SnapshotRecord) -> Result<(), SnapshotError> {
+        let record = record.record.ok_or_else(|| self.malformed("its kind is unknown"))?;
+        if self.is_complete {
+            return Err(self.malformed("it comes after the trailer"));
+        }
+        if self.applied_index.is_some() == matches!(record, Record::Header(_)) {
+            return Err(self.malformed("the header must be the first record, and the only one"));
+        }
+        match record {
+            Record::Header(header) => self.take_header(&header),
+            Record::Object(resource) => self.take_object(&resource),
+            Record::Domains(domains) => self.take_domains(&domains),
+            Record::Versions(versions) => self.take_versions(&versions),
+            Record::Trailer(trailer) => self.take_trailer(&trailer),
+        }
+    }
+
+    fn take_header(&mut self, header: &wire::SnapshotHeader) -> Result<(), SnapshotError> {
+        let wire::SnapshotHeader { format, revision, applied_index, last_uid, last_vni } = header;
+        if *format > FORMAT {
+            return Err(SnapshotError::Newer { found: *format, newest: FORMAT });
+        }
+        if applied_index < revision {
+            return Err(self.malformed("its revision is later than its last log entry"));
+        }
+        self.applied_index = Some(*applied_index);
+        self.snapshot.revision = *revision;
+        self.snapshot.last_uid = *last_uid;
+        self.snapshot.last_vni = *last_vni;
+        Ok(())
+    }
+
+    fn take_object(
+        &mut self,
+        resource: &spanwire_adminproto::wire::Resource,
+    ) -> Result<(), SnapshotError> {
+        let status = resource.status.ok_or_else(|| self.malformed("an object has no status"))?;
+        let resource =
+            convert::to_resource(resource).map_err(|error| self.malformed(&error.to_string()))?;
+        self.snapshot.objects.push(Object {
+            uid: Uid(status.uid),
+            created_revision: status.created_revision,
+            revision: status.revision,
+            resource,
+        });
+        Ok(())
+    }
+
+    fn take_domains(&mut self, domains: &wire::SnapshotDomains) -> Result<(), SnapshotError> {
+        let wire::SnapshotDomains { uids, vnis } = domains;
+        if uids.len() != vnis.len() {
+            return Err(self.malformed("its lists differ in length"));
+        }
+        let pairs = uids.iter().zip(vnis).map(|(uid, vni)| (Uid(*uid), Vni(*vni)));
+        self.snapshot.vnis.extend(pairs);
+        Ok(())
+    }
+
+    fn take_versions(&mut self, record: &wire::SnapshotVersions) -> Result<(), SnapshotError> {
+        let wire::SnapshotVersions { types, uids, vnis, versions } = record;
+        let length = types.len();
+        if [uids.len(), vnis.len(), versions.len()] != [length; 3] {
+            return Err(self.malformed("its lists differ in length"));
+        }
+        for (n, kind) in types.iter().enumerate() {
+            let (uid, vni) = (Uid(uids[n]), Vni(vnis[n]));
+            let key = match kind {
+                1 => ItemKey::Domain(vni),
+                2 => ItemKey::Port(uid),
+                3 => ItemKey::Policy(uid),
+                4 => ItemKey::Blocks(uid),
+                5 => ItemKey::Shard { group: uid, domain: vni },
+                6 => ItemKey::Locators(vni),
+                other => return Err(self.malformed(&format!("unknown type of item {other}"))),
+            };
+            self.snapshot.versions.push((key, versions[n]));
+        }
+        Ok(())
+    }
+
+    fn take_trailer(&mut self, trailer: &wire::SnapshotTrailer) -> Result<(), SnapshotError> {
+        let wire::SnapshotTrailer { objects, versions } = trailer;
+        let found = (self.snapshot.objects.len() as u64, self.snapshot.versions.len() as u64);
+        if found != (*objects, *versions) {
+            return Err(self.malformed("objects or versions are missing"));
+        }
+        self.is_complete = true;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spanwire_topology::model::{HostSpec, Labels, Resource, Spec};
+
+    fn mk_snapshot() -> engine::Snapshot {
+        let mk_object = |n: u64| Object {
+            uid: Uid(n),
+            created_revision: n,
+            revision: n + 1,
+            resource: Resource::new(
+                "system",
+                format!("host-{n}"),
+                Labels::new(),
+                Spec::Host(HostSpec::default()),
+            ),
+        };
+        let keys = [
+            ItemKey::Domain(Vni(3)),
+            ItemKey::Port(Uid(4)),
+            ItemKey::Policy(Uid(5)),
+            ItemKey::Blocks(Uid(6)),
+            ItemKey::Shard { group: Uid(6), domain: Vni(3) },
+            ItemKey::Locators(Vni(3)),
+        ];
+        engine::Snapshot {
+            revision: 20,
+            last_uid: 9,
+            last_vni: 7,
+            objects: (1..=3).map(mk_object).collect(),
+            vnis: vec![(Uid(1), Vni(3)), (Uid(2), Vni(4))],
+            versions: keys.into_iter().zip(10..).collect(),
+        }
+    }
+
+    #[test]
+    fn a_snapshot_survives() {
+        let bytes = encode_snapshot(&mk_snapshot(), 21);
+        let (snapshot, applied_index) = decode_snapshot(&bytes).unwrap();
+        assert_eq!(snapshot, mk_snapshot());
+        assert_eq!(applied_index, 21);
+        assert_eq!(encode_snapshot(&snapshot, 21), bytes, "the same state gives the same bytes");
+    }
+
+    #[test]
+    fn no_part_of_a_snapshot_passes_for_a_whole_one() {
+        let bytes = encode_snapshot(&mk_snapshot(), 21);
+        for length in 0..bytes.len() {
+            assert!(decode_snapshot(&bytes[..length]).is_err(), "{length} bytes");
+        }
+        let twice = [bytes.as_slice(), &bytes].concat();
+        let error = decode_snapshot(&twice).unwrap_err().to_string();
+        assert!(error.contains("it comes after the trailer"), "{error}");
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_name() {
+        let mut bytes = Vec::new();
+        let header = wire::SnapshotHeader { format: 2, ..wire::SnapshotHeader::default() };
+        push(&mut bytes, Record::Header(header));
+        let error = decode_snapshot(&bytes).unwrap_err().to_string();
+        assert_eq!(error, "the snapshot has format 2, this release reads up to 1: upgrade it");
+    }
+}
