@@ -1,4 +1,5 @@
 //! What the controller answers: refusals, host views, explanations.
+#![allow(clippy::unwrap_used)] // of literals, in builders that are no tests themselves
 
 use prost::Message;
 use spanwire_adminproto::convert::{
