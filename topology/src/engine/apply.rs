@@ -567,10 +567,11 @@ impl Engine {
         for &id in dead_domains {
             let dead =
                 self.domains.get(id).is_some_and(|d| d.switches.is_empty() && d.routers.is_empty());
-            if dead && let Some(domain) = self.domains.remove(id) {
-                if self.vnis.get(&domain.vni) == Some(&id) {
-                    self.vnis.remove(&domain.vni);
-                }
+            if dead
+                && let Some(domain) = self.domains.remove(id)
+                && self.vnis.get(&domain.vni) == Some(&id)
+            {
+                self.vnis.remove(&domain.vni);
             }
         }
     }
@@ -630,12 +631,17 @@ impl Engine {
         }
     }
 
-    /// Gives the items that the way back touched the versions they had.
+    /// Gives the items that the transaction or the way back touched the versions they had.
     fn restore_versions(&mut self, back: &Journal, forward: &Journal) {
-        let keys: Vec<ItemKey> = self.touched_items(back);
-        for key in keys {
-            let version = forward.versions.get(&key).or_else(|| back.versions.get(&key));
-            self.set_version(key, version.copied().unwrap_or(0));
+        for key in self.touched_items(back) {
+            if !forward.versions.contains_key(&key) {
+                self.set_version(key, back.versions.get(&key).copied().unwrap_or(0));
+            }
+        }
+        // Not all of these need be touched on the way back: a part of a domain that was split off
+        // can stay as it is and get the identity of the whole again.
+        for (&key, &version) in &forward.versions {
+            self.set_version(key, version);
         }
     }
 }

@@ -188,22 +188,20 @@ impl Engine {
         let cut = |old: &[RouterId], new: &[RouterId]| -> Vec<RouterId> {
             old.iter().filter(|id| new.binary_search(id).is_err()).copied().collect()
         };
-        let lost_switches: Vec<SwitchId> = old
-            .switches
-            .iter()
-            .filter(|id| links.switches.binary_search(id).is_err())
-            .copied()
-            .collect();
+        let lost = self.joining_nodes(&old, &links);
         // One edge after the other: two neighbours may be connected through this router alone.
-        for switch in lost_switches {
-            sorted_remove(&mut self.routers[id].links.switches, &switch);
-            sorted_remove(&mut self.switches[switch].routers, &id);
-            self.split(journal, Node::Router(id), Node::Switch(switch));
-        }
-        for upper in cut(&old.joined, &links.joined) {
-            sorted_remove(&mut self.routers[id].links.joined, &upper);
-            sorted_remove(&mut self.routers[upper].joined_by, &id);
-            self.split(journal, Node::Router(id), Node::Router(upper));
+        for node in lost {
+            match node {
+                Node::Switch(switch) => {
+                    sorted_remove(&mut self.routers[id].links.switches, &switch);
+                    sorted_remove(&mut self.switches[switch].routers, &id);
+                }
+                Node::Router(upper) => {
+                    sorted_remove(&mut self.routers[id].links.joined, &upper);
+                    sorted_remove(&mut self.routers[upper].joined_by, &id);
+                }
+            }
+            self.split(journal, Node::Router(id), node);
         }
         for upper in cut(&old.silent, &links.silent) {
             sorted_remove(&mut self.routers[upper].silent_by, &id);
@@ -225,14 +223,7 @@ impl Engine {
         for &upper in &links.joined {
             sorted_insert(&mut self.routers[upper].joined_by, id);
         }
-        let gained: Vec<Node> = links
-            .switches
-            .iter()
-            .filter(|id| old.switches.binary_search(id).is_err())
-            .copied()
-            .map(Node::Switch)
-            .chain(cut(&links.joined, &old.joined).into_iter().map(Node::Router))
-            .collect();
+        let gained = self.joining_nodes(&links, &old);
         self.routers[id].links = links;
         for node in gained {
             self.merge(journal, Node::Router(id), node);
@@ -242,18 +233,28 @@ impl Engine {
         }
     }
 
+    /// The nodes that one set of links joins and the other does not, by uid: the order decides
+    /// which component keeps its identity, so it must be the same on every replica.
+    fn joining_nodes(&self, links: &Links, other: &Links) -> Vec<Node> {
+        let switches = links.switches.iter().filter(|id| other.switches.binary_search(id).is_err());
+        let routers = links.joined.iter().filter(|id| other.joined.binary_search(id).is_err());
+        let mut nodes: Vec<Node> = switches
+            .map(|&id| Node::Switch(id))
+            .chain(routers.map(|&id| Node::Router(id)))
+            .collect();
+        nodes.sort_by_key(|&node| self.uid_of_node(node));
+        nodes
+    }
+
     /// Joins the components of two nodes that an edge connects now.
     fn merge(&mut self, journal: &mut Journal, one: Node, two: Node) {
         let (a, b) = (self.domain_of_node(one), self.domain_of_node(two));
         if a == b {
             return;
         }
-        let (from, to) =
-            if self.weight(a) < self.weight(b) || (self.weight(a) == self.weight(b) && a > b) {
-                (a, b)
-            } else {
-                (b, a)
-            };
+        // Ids differ between replicas that came by their state on different ways; VNIs do not.
+        let rank = |id: DomainId| (self.weight(id), std::cmp::Reverse(self.domains[id].vni));
+        let (from, to) = if rank(a) < rank(b) { (a, b) } else { (b, a) };
         let nodes = self.nodes_of(from);
         self.move_nodes(journal, &nodes, to);
     }

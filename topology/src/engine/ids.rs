@@ -2,6 +2,8 @@
 
 use super::api::HostId;
 use roaring::RoaringBitmap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
@@ -134,24 +136,25 @@ impl<I: Id> IdSet<I> {
     }
 }
 
-/// Values by dense identifier; identifiers of removed values are used again.
+/// Values by dense identifier; identifiers of removed values are used again, the smallest first.
+/// So which one is given out next depends only on which are in use, not on how that came about.
 #[derive(Debug, Clone)]
 pub(super) struct Slab<I, T> {
     entries: Vec<Option<T>>,
-    free: Vec<u32>,
+    free: BinaryHeap<Reverse<u32>>,
     of: PhantomData<I>,
 }
 
 impl<I, T> Default for Slab<I, T> {
     fn default() -> Slab<I, T> {
-        Slab { entries: Vec::new(), free: Vec::new(), of: PhantomData }
+        Slab { entries: Vec::new(), free: BinaryHeap::new(), of: PhantomData }
     }
 }
 
 impl<I: Id, T> Slab<I, T> {
     pub(super) fn insert(&mut self, value: T) -> I {
         match self.free.pop() {
-            Some(index) => {
+            Some(Reverse(index)) => {
                 self.entries[index as usize] = Some(value);
                 I::from_index(index)
             }
@@ -166,7 +169,7 @@ impl<I: Id, T> Slab<I, T> {
     pub(super) fn remove(&mut self, id: I) -> Option<T> {
         let value = self.entries[id.index() as usize].take();
         if value.is_some() {
-            self.free.push(id.index());
+            self.free.push(Reverse(id.index()));
         }
         value
     }

@@ -52,6 +52,13 @@ impl Overlay<'_> {
         }
     }
 
+    fn check_references(&self, key: &ObjectKey, resource: &Resource) -> Result<(), Refusal> {
+        match resource.spec.references().into_iter().find(|target| !self.exists(target)) {
+            Some(target) => Err(Refusal::DanglingReference { key: key.clone(), target }),
+            None => Ok(()),
+        }
+    }
+
     fn resource(&self, key: &ObjectKey) -> Option<&Resource> {
         match self.named.get(key) {
             Some(resource) => resource.as_ref(),
@@ -98,11 +105,13 @@ impl Engine {
         for change in &preparation.changes {
             if let Some(new) = &change.new {
                 check_resource(&change.key, &new.resource)?;
-                for target in new.resource.spec.references() {
-                    if !overlay.exists(&target) {
-                        return Err(Refusal::DanglingReference { key: change.key.clone(), target });
-                    }
-                }
+                overlay.check_references(&change.key, &new.resource)?;
+            }
+        }
+        // Objects that are put as they are escape the cascade, and may now refer to nothing.
+        for key in &preparation.unchanged {
+            if let Some(resource) = overlay.resource(key) {
+                overlay.check_references(key, resource)?;
             }
         }
         preparation.depths = self.group_depths(&overlay, &preparation.changes)?;
@@ -154,9 +163,12 @@ impl Engine {
     ) -> Result<(), Refusal> {
         let mut queue: Vec<ObjectKey> =
             deleted.iter().filter(|(_, cascade)| *cascade).map(|(key, _)| (*key).clone()).collect();
+        let mut seen: BTreeSet<ObjectKey> = queue.iter().cloned().collect();
         while let Some(key) = queue.pop() {
             for user in self.users(&key) {
-                if !overlay.named.contains_key(&user) {
+                // A cascade also goes on through what is deleted by name and without cascade.
+                let is_put = matches!(overlay.named.get(&user), Some(Some(_)));
+                if !is_put && seen.insert(user.clone()) {
                     overlay.named.insert(user.clone(), None);
                     queue.push(user);
                 }

@@ -556,11 +556,10 @@ impl Engine {
             journal.policies.keys().map(|&id| ItemKey::Policy(self.policies[id].object.uid)),
         );
         keys.extend(journal.blocks.keys().map(|&id| ItemKey::Blocks(self.groups[id].object.uid)));
-        let domains = journal.domains.keys().chain(journal.locators.keys());
-        for vni in domains.filter_map(|&id| Some(self.domains.get(id)?.vni)) {
-            keys.push(ItemKey::Domain(vni));
-            keys.push(ItemKey::Locators(vni));
-        }
+        let vni = |id: &DomainId| Some(self.domains.get(*id)?.vni);
+        keys.extend(journal.domains.keys().filter_map(vni).map(ItemKey::Domain));
+        let located = journal.domains.keys().chain(journal.locators.keys());
+        keys.extend(located.filter_map(vni).map(ItemKey::Locators));
         keys.extend(
             journal
                 .shards

@@ -231,12 +231,6 @@ pub(super) struct Domain {
     pub(super) locators_version: Revision,
 }
 
-impl Default for Vni {
-    fn default() -> Vni {
-        Vni(0)
-    }
-}
-
 /// The members of one group in one domain.
 #[derive(Debug)]
 pub(super) struct Shard {

@@ -16,8 +16,9 @@ pub type Revision = u64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uid(pub u64);
 
-/// The identity of a routing domain, and its VXLAN or Geneve network identifier (24 bits).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The identity of a routing domain, and its VXLAN or Geneve network identifier (24 bits). 0 is
+/// never given out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Vni(pub u32);
 
 impl Vni {
