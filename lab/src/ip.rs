@@ -91,10 +91,9 @@ pub(crate) fn run_all(batches: &[Batch]) -> Result<(), LabError> {
     std::thread::scope(|scope| {
         let threads: Vec<_> =
             (0..BATCHES_AT_ONCE.min(batches.len())).map(|_| scope.spawn(work)).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<Result<(), LabError>>()
+        threads.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     })
 }
 

@@ -162,7 +162,7 @@ fn a_lab_comes_up_and_leaves_nothing_behind() {
     assert_eq!(machine(), before);
     assert_eq!(lab.record().phase(), LabPhase::Up);
     assert_eq!(LabRecord::read(&name).unwrap().spec(), lab.spec());
-    assert!(spanwire_lab::list().unwrap().contains(&name));
+    assert!(spanwire_lab::list().unwrap().contains(&name.0));
 
     // The hosts reach each other and the fabric, with packets of the underlay's full size.
     let full = [7; 1600 - 28];
@@ -215,7 +215,7 @@ fn a_namespace_of_someone_else_is_not_taken() {
         return;
     }
     let name = mk_name("taken");
-    let foreign = format!("spw-{name}-h-h2");
+    let foreign = format!("spw-{}-h-h2", name.0);
     let netns = |verb: &str| {
         assert!(Command::new("ip").args(["netns", verb, &foreign]).status().unwrap().success());
     };
