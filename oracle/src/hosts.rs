@@ -167,7 +167,7 @@ impl<'a> Network<'a> {
         self.shards.get(group)?.get(&domain)
     }
 
-    /// A group's addresses by domain.
+    /// A group's addresses by domain. A port without an address makes a shard all the same.
     fn split(&self, group: &Content) -> BTreeMap<Component, BTreeSet<IpAddr>> {
         let mut shards: BTreeMap<Component, BTreeSet<IpAddr>> = BTreeMap::new();
         for port in &group.ports {
@@ -177,7 +177,6 @@ impl<'a> Network<'a> {
             let Some(domain) = self.domain_of(port) else { continue };
             shards.entry(domain).or_default().extend(&port.addresses);
         }
-        shards.retain(|_, addresses| !addresses.is_empty());
         shards
     }
 

@@ -192,10 +192,7 @@ fn addresses(
             Ok(vec![*address])
         }
         (Endpoint::Port(..), end) => {
-            let mut addresses: Vec<IpAddr> =
-                end.iter().flat_map(|end| end.port.addresses.iter().copied()).collect();
-            addresses.sort();
-            Ok(addresses)
+            Ok(end.iter().flat_map(|end| end.port.addresses.iter().copied()).collect())
         }
     };
     let (sources, destinations) = (candidates(source, from)?, candidates(destination, to)?);

@@ -185,6 +185,24 @@ fn both_families_stand_in_one_shard_ipv4_first() {
 }
 
 #[test]
+fn a_member_without_an_address_makes_an_empty_shard() {
+    check_lines(
+        "
+        host h1 192.0.2.1
+        switch s
+        switch t
+        port a on s at h1
+        group all select *
+        policy P to all
+        rule P in allow from all
+        ",
+        "h1",
+        "shard",
+        &["shard all in s: "],
+    );
+}
+
+#[test]
 fn tiers_priorities_pass_and_defaults_decide_in_order() {
     //   [s] a b c
     let text = "

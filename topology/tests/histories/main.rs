@@ -14,6 +14,7 @@
 mod harness;
 mod replay;
 mod script;
+mod snapshot;
 mod support;
 mod universe;
 

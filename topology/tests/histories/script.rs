@@ -60,6 +60,8 @@ pub(crate) struct Step {
     pub(crate) expectation: Expectation,
     /// How many revisions are passed over.
     pub(crate) gap: u64,
+    /// One of the engines is first written down and made anew from that.
+    pub(crate) restart: bool,
     /// A host by number, and whether it is watched from now on.
     pub(crate) watch: Option<(u8, bool)>,
     pub(crate) probes: Vec<Probe>,
@@ -91,6 +93,7 @@ fn any_start() -> impl Strategy<Value = Step> {
             careful: true,
             expectation: Expectation::Nothing,
             gap: 0,
+            restart: false,
             watch: None,
             probes: Vec::new(),
         })
@@ -110,14 +113,16 @@ fn any_step(changes: std::ops::Range<usize>) -> impl Strategy<Value = Step> {
         prop::bool::weighted(0.8),
         expectation,
         prop_oneof![4 => Just(0), 1 => 1u64..3],
+        prop::bool::weighted(0.15),
         proptest::option::of((0..count(Kind::Host), prop::bool::weighted(0.7))),
         vec(any_probe(), 0..12),
     )
-        .prop_map(|(changes, careful, expectation, gap, watch, probes)| Step {
+        .prop_map(|(changes, careful, expectation, gap, restart, watch, probes)| Step {
             changes,
             careful,
             expectation,
             gap,
+            restart,
             watch,
             probes,
         })
