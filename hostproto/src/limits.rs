@@ -12,7 +12,7 @@ pub const UPDATE_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// The largest message from a controller to a host: what the host's gRPC client must accept.
 pub const CONTROLLER_MESSAGE_BYTES_MAX: usize = UPDATE_BYTES_MAX + PART_BYTES_TARGET;
 /// The largest message from a host to a controller: what the controller's gRPC server must accept.
-pub const HOST_MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub const HOST_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The most bytes of updates that a host stages for one batch.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024 * 1024;
@@ -30,7 +30,7 @@ pub const DOMAINS_MAX: usize = 1024 * 1024;
 pub const INTERFACE_BYTES_MAX: usize = 15;
 
 /// The most entries in one inventory message.
-pub const INVENTORY_MESSAGE_ENTRIES_MAX: usize = 16 * 1024;
+pub const INVENTORY_MESSAGE_ENTRIES_MAX: usize = 8 * 1024;
 /// The most entries in one inventory.
 pub const INVENTORY_ENTRIES_MAX: usize = 2 * 1024 * 1024;
 

@@ -38,7 +38,6 @@ pub struct EngineSource<'a> {
     pub cluster_id: ClusterId,
 }
 
-#[allow(unused_variables, clippy::unimplemented)] // bodies follow
 impl ViewSource for EngineSource<'_> {
     fn revision(&self) -> Revision {
         self.engine.revision()
@@ -53,10 +52,10 @@ impl ViewSource for EngineSource<'_> {
     }
 
     fn full(&mut self, key: ItemKey) -> Option<(Revision, Bytes)> {
-        unimplemented!()
+        self.log.full(key, || self.engine.item(key))
     }
 
     fn updates(&mut self, key: ItemKey, held: Revision) -> Option<Updates> {
-        unimplemented!()
+        self.log.updates_or_full(key, held, || self.engine.item(key))
     }
 }

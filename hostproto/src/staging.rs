@@ -1,10 +1,16 @@
 //! Updates onto a view, whole or not at all.
+//!
+//! Updates are decoded and checked against the view one by one, as they arrive, and kept aside. The
+//! view itself is touched only when all of them are there and fit, by steps that cannot fail.
 
-use crate::codec::DecodeError;
+use crate::codec::{Change, DecodeError, ItemUpdate, addresses_in, decode_update};
+use crate::limits::{BATCH_ADDRESSES_MAX, BATCH_BYTES_MAX, BATCH_UPDATES_MAX};
 use bytes::Bytes;
 use spanwire_topology::model::Revision;
-use spanwire_topology::view::{HostView, ItemKey};
-use std::collections::BTreeSet;
+use spanwire_topology::view::{HostView, Item, ItemDelta, ItemKey, Locator, VersionedItem};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Why updates do not lead from a view to another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,13 +30,234 @@ pub enum StageError {
 
 /// Applies encoded updates to a view: whole, or not at all. For an agent that reads its store.
 /// Returns the items that changed.
-#[allow(clippy::unimplemented)] // bodies follow
 pub fn apply_updates<'a>(
     view: &mut HostView,
     to: Revision,
     replace: bool,
     updates: impl IntoIterator<Item = &'a Bytes>,
 ) -> Result<BTreeSet<ItemKey>, StageError> {
-    let _ = (view, to, replace, updates.into_iter().count());
-    unimplemented!()
+    let mut staging = Staging::new(to, replace);
+    for update in updates {
+        staging.stage(view, update)?;
+    }
+    Ok(staging.commit(view))
 }
+
+/// Updates that were checked against a view and are not yet applied to it.
+#[derive(Debug)]
+pub struct Staging {
+    to: Revision,
+    replace: bool,
+    /// The items as they will be; `None` for those that will be gone.
+    items: BTreeMap<ItemKey, Option<VersionedItem>>,
+    updates: usize,
+    bytes: usize,
+    addresses: usize,
+}
+
+impl Staging {
+    /// Nothing staged, for a view at the revision `to`. With `replace`, what is not staged will be
+    /// gone.
+    pub fn new(to: Revision, replace: bool) -> Staging {
+        Staging { to, replace, items: BTreeMap::new(), updates: 0, bytes: 0, addresses: 0 }
+    }
+
+    /// Checks an encoded update against the view and what is already staged, and keeps it. After an
+    /// error the staging is of no use; the view is as it was.
+    pub fn stage(&mut self, held: &HostView, update: &[u8]) -> Result<(), StageError> {
+        self.bytes += update.len();
+        self.updates += 1;
+        check_limit("bytes of a batch", self.bytes, BATCH_BYTES_MAX)?;
+        check_limit("updates of a batch", self.updates, BATCH_UPDATES_MAX)?;
+        let update = decode_update(update)?;
+        self.addresses += addresses_in(&update.change);
+        check_limit("addresses of a batch", self.addresses, BATCH_ADDRESSES_MAX)?;
+        let key = update.key;
+        self.stage_update(held, update).map_err(|problem| StageError::DoesNotFit { key, problem })
+    }
+
+    /// Applies what is staged, and returns the items that are new, changed or gone.
+    pub fn commit(self, view: &mut HostView) -> BTreeSet<ItemKey> {
+        view.revision = self.to;
+        if self.replace {
+            return self.commit_whole(view);
+        }
+        let mut changed = BTreeSet::new();
+        for (key, item) in self.items {
+            changed.insert(key);
+            match item {
+                Some(item) => view.items.insert(key, item),
+                None => view.items.remove(&key),
+            };
+        }
+        changed
+    }
+
+    fn commit_whole(self, view: &mut HostView) -> BTreeSet<ItemKey> {
+        let items = self.items.into_iter().filter_map(|(key, item)| Some((key, item?)));
+        let before = std::mem::replace(&mut view.items, items.collect());
+        let gone = before.keys().filter(|key| !view.items.contains_key(key));
+        // By content: the versions of another cluster mean nothing here.
+        let changed = view
+            .items
+            .iter()
+            .filter(|(key, now)| before.get(key).is_none_or(|then| then.item != now.item))
+            .map(|(key, _)| key);
+        gone.chain(changed).copied().collect()
+    }
+
+    fn stage_update(&mut self, held: &HostView, update: ItemUpdate) -> Result<(), String> {
+        let ItemUpdate { key, version, change } = update;
+        if version > self.to {
+            return Err(format!("its version {version} is newer than the batch, {}", self.to));
+        }
+        let item = match change {
+            Change::Removed => {
+                self.check_first(key)?;
+                if self.replace || !held.items.contains_key(&key) {
+                    return Err("it is removed, and not held".to_owned());
+                }
+                None
+            }
+            Change::Full(item) => {
+                self.check_first(key)?;
+                let held = held.items.get(&key).filter(|_| !self.replace);
+                if let Some(held) = held.filter(|held| held.version > version) {
+                    return Err(format!("version {} is held, and {version} sent", held.version));
+                }
+                Some(VersionedItem { version, item: Arc::new(item) })
+            }
+            Change::Delta { base_version, delta } => {
+                Some(self.stage_delta(held, key, base_version, version, delta)?)
+            }
+        };
+        self.items.insert(key, item);
+        Ok(())
+    }
+
+    /// Only differences may follow another update of the same item.
+    fn check_first(&self, key: ItemKey) -> Result<(), String> {
+        if self.items.contains_key(&key) {
+            return Err("it is in the batch twice".to_owned());
+        }
+        Ok(())
+    }
+
+    fn stage_delta(
+        &mut self,
+        held: &HostView,
+        key: ItemKey,
+        base_version: Revision,
+        version: Revision,
+        delta: ItemDelta,
+    ) -> Result<VersionedItem, String> {
+        let base = match self.items.remove(&key) {
+            Some(staged) => staged,
+            None => held.items.get(&key).filter(|_| !self.replace).cloned(),
+        };
+        let Some(base) = base else {
+            return Err(format!("a difference from version {base_version}, and none is held"));
+        };
+        if base.version != base_version {
+            return Err(format!(
+                "a difference from version {base_version}, and version {} is held",
+                base.version
+            ));
+        }
+        let item = match (&*base.item, delta) {
+            (Item::Shard(held), ItemDelta::Shard { removed, added }) => {
+                Item::Shard(apply_to_shard(held, &removed, &added)?)
+            }
+            (Item::Locators(held), ItemDelta::Locators { removed, added }) => {
+                Item::Locators(apply_to_locators(held, &removed, &added)?)
+            }
+            (
+                Item::Domain(_)
+                | Item::Port(_)
+                | Item::Policy(_)
+                | Item::Blocks(_)
+                | Item::Shard(_)
+                | Item::Locators(_),
+                ItemDelta::Shard { .. } | ItemDelta::Locators { .. },
+            ) => return Err("a difference of another type than what is held".to_owned()),
+        };
+        Ok(VersionedItem { version, item: Arc::new(item) })
+    }
+}
+
+fn check_limit(what: &'static str, count: usize, max: usize) -> Result<(), DecodeError> {
+    if count > max {
+        return Err(DecodeError::Limit { what, count: count as u64, max: max as u64 });
+    }
+    Ok(())
+}
+
+/// Applies a difference to the sorted addresses of a shard.
+pub fn apply_to_shard(
+    held: &[IpAddr],
+    removed: &[IpAddr],
+    added: &[IpAddr],
+) -> Result<Vec<IpAddr>, String> {
+    let kept = without(held, removed, |address| *address)?;
+    merge(
+        kept,
+        added,
+        |address| *address,
+        |_, added| Err(format!("{added} is added, and already there")),
+    )
+}
+
+/// Applies a difference to the sorted locators of a domain.
+pub fn apply_to_locators(
+    held: &[Locator],
+    removed: &[IpAddr],
+    added: &[Locator],
+) -> Result<Vec<Locator>, String> {
+    let kept = without(held, removed, |locator| locator.address)?;
+    merge(kept, added, |locator| locator.address, |_, added| Ok(added))
+}
+
+/// What is held but for what is removed, all of which must be held. Both are sorted.
+fn without<'a, T>(
+    held: &'a [T],
+    removed: &'a [IpAddr],
+    address: impl Fn(&T) -> IpAddr,
+) -> Result<Vec<&'a T>, String> {
+    let mut kept = Vec::with_capacity(held.len());
+    let mut removed = removed.iter().peekable();
+    for entry in held {
+        if removed.next_if(|removed| **removed == address(entry)).is_none() {
+            kept.push(entry);
+        }
+    }
+    match removed.next() {
+        Some(address) => Err(format!("{address} is removed, and not there")),
+        None => Ok(kept),
+    }
+}
+
+/// What is kept and what is added, sorted as both are; `both` decides where they have the same
+/// address.
+fn merge<T: Copy>(
+    kept: Vec<&T>,
+    added: &[T],
+    address: impl Fn(&T) -> IpAddr,
+    both: impl Fn(T, T) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let mut merged = Vec::with_capacity(kept.len() + added.len());
+    let mut added = added.iter().copied().peekable();
+    for kept in kept {
+        while let Some(before) = added.next_if(|added| address(added) < address(kept)) {
+            merged.push(before);
+        }
+        match added.next_if(|added| address(added) == address(kept)) {
+            Some(same) => merged.push(both(*kept, same)?),
+            None => merged.push(*kept),
+        }
+    }
+    merged.extend(added);
+    Ok(merged)
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Not a protobuf message of the type expected.
-    #[error("not a {what}: {problem}")]
+    #[error("not the message expected, {what}: {problem}")]
     Protobuf {
         /// What was expected.
         what: &'static str,

@@ -1,0 +1,114 @@
+//! How to resume with a host: one decision.
+
+use crate::message::ClusterId;
+use crate::source::ViewSource;
+use spanwire_topology::model::Revision;
+
+/// What is known of the host's view when it asks to resume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    /// The cluster of its view, if it holds one.
+    pub(super) cluster_id: Option<ClusterId>,
+    /// The revision of its view.
+    pub(super) revision: Revision,
+    /// The digest of its view. Not known after a complaint.
+    pub(super) digest: Option<u64>,
+    /// How often it complained in a row.
+    pub(super) complaints: u32,
+}
+
+/// How to resume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resume {
+    /// Wait until this replica has the host's revision.
+    Wait,
+    /// The host has what it should.
+    Current,
+    /// Ask for an inventory and send the difference.
+    Inventory {
+        /// Whether deltas may be sent.
+        deltas: bool,
+    },
+    /// Send everything.
+    Snapshot,
+}
+
+/// Decides, in this order:
+///
+/// 1. A host without a view of this cluster gets everything: nothing it holds can be compared.
+/// 2. A host that is ahead of this replica waits for it: what it would be sent is the past (G5).
+/// 3. A host that complained twice in a row gets everything: repairing what differs did not help.
+/// 4. A host that complained once gets what differs, whole: its deltas may be what did not fit.
+/// 5. A host whose digest is right has what it should.
+/// 6. Any other gets what differs.
+pub(super) fn decide(held: Held, source: &impl ViewSource) -> Resume {
+    if held.revision == 0 || held.cluster_id != Some(source.cluster_id()) {
+        return Resume::Snapshot;
+    }
+    if held.revision > source.revision() {
+        return Resume::Wait;
+    }
+    match held.complaints {
+        0 if held.digest == Some(crate::digest::digest(source.host_items())) => Resume::Current,
+        0 => Resume::Inventory { deltas: true },
+        1 => Resume::Inventory { deltas: false },
+        _ => Resume::Snapshot,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Updates;
+    use bytes::Bytes;
+    use spanwire_topology::model::Uid;
+    use spanwire_topology::view::ItemKey;
+
+    struct Source;
+
+    const ITEM: (ItemKey, Revision) = (ItemKey::Port(Uid(1)), 5);
+
+    impl ViewSource for Source {
+        fn revision(&self) -> Revision {
+            10
+        }
+        fn cluster_id(&self) -> ClusterId {
+            ClusterId([1; 16])
+        }
+        fn host_items(&self) -> Vec<(ItemKey, Revision)> {
+            vec![ITEM]
+        }
+        fn full(&mut self, _: ItemKey) -> Option<(Revision, Bytes)> {
+            None
+        }
+        fn updates(&mut self, _: ItemKey, _: Revision) -> Option<Updates> {
+            None
+        }
+    }
+
+    #[test]
+    fn every_case_of_the_decision() {
+        let here = Some(ClusterId([1; 16]));
+        let there = Some(ClusterId([2; 16]));
+        let right = Some(crate::digest::digest([ITEM]));
+        let whole = Resume::Inventory { deltas: false };
+        let cases = [
+            ((None, 0, right, 0), Resume::Snapshot),
+            ((here, 0, right, 0), Resume::Snapshot),
+            ((there, 9, right, 0), Resume::Snapshot),
+            ((there, 11, right, 0), Resume::Snapshot),
+            ((here, 11, right, 0), Resume::Wait),
+            ((here, 11, None, 2), Resume::Wait),
+            ((here, 10, right, 0), Resume::Current),
+            ((here, 9, right, 0), Resume::Current),
+            ((here, 10, Some(0), 0), Resume::Inventory { deltas: true }),
+            ((here, 9, None, 1), whole),
+            ((here, 9, None, 2), Resume::Snapshot),
+            ((here, 9, None, 3), Resume::Snapshot),
+        ];
+        for ((cluster_id, revision, digest, complaints), expected) in cases {
+            let held = Held { cluster_id, revision, digest, complaints };
+            assert_eq!(decide(held, &Source), expected, "{held:?}");
+        }
+    }
+}
