@@ -19,16 +19,23 @@ use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
 /// Parameters of workload namespaces, set before they have a device: addresses are usable at once
-/// and come from nobody else, and pings need no raw sockets.
-const WORKLOAD_PARAMETERS: [(&str, &str); 5] = [
+/// and come from nobody else, pings need no raw sockets, and every refusal is told.
+const WORKLOAD_PARAMETERS: [(&str, &str); 7] = [
     ("ipv6/conf/default/accept_dad", "0"),
     ("ipv6/conf/default/accept_ra", "0"),
     ("ipv6/conf/default/router_solicitations", "0"),
     ("ipv6/conf/lo/disable_ipv6", "0"),
     ("ipv4/ping_group_range", "0 2147483647"),
+    ("ipv4/icmp_ratelimit", "0"),
+    ("ipv6/icmp/ratelimit", "0"),
 ];
-/// Parameters of host namespaces.
-const HOST_PARAMETERS: [(&str, &str); 1] = [("ipv6/conf/default/accept_dad", "0")];
+/// Parameters of host namespaces. Rejects are told at any rate, or they would look like drops when
+/// thousands are probed.
+const HOST_PARAMETERS: [(&str, &str); 3] = [
+    ("ipv6/conf/default/accept_dad", "0"),
+    ("ipv4/icmp_ratelimit", "0"),
+    ("ipv6/icmp/ratelimit", "0"),
+];
 /// How often marked processes are looked for at the end: a process may start another meanwhile.
 const SWEEPS_MAX: usize = 10;
 
