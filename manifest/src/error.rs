@@ -117,7 +117,7 @@ fn prefix(field: &str) -> String {
     if field.is_empty() { String::new() } else { format!("{field}: ") }
 }
 
-/// Everything that is wrong with a set of files, in the order in which it was found.
+/// Everything that is wrong with a set of files, file by file in the order of the text.
 #[derive(Debug, Default)]
 pub struct ManifestErrors {
     errors: Vec<ManifestError>,
@@ -149,6 +149,19 @@ impl ManifestErrors {
 
     pub(crate) fn omit(&mut self) {
         self.omitted += 1;
+    }
+
+    /// Brings the errors from `start` on, which are all about one file, into the order of the text.
+    pub(crate) fn sort_from(&mut self, start: usize) {
+        let position = |error: &ManifestError| match error {
+            ManifestError::NotText { place }
+            | ManifestError::Syntax { place, .. }
+            | ManifestError::Field { place, .. } => (place.line, place.column),
+            _ => (usize::MAX, usize::MAX),
+        };
+        if let Some(errors) = self.errors.get_mut(start..) {
+            errors.sort_by_key(position);
+        }
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -157,6 +157,7 @@ impl ManifestReader {
             let problem = problem.split(" at line ").next().unwrap_or_default().to_owned();
             return self.errors.push(ManifestError::Syntax { place, format: "JSON", problem });
         }
+        let errors_before = self.errors.errors().len();
         let mut empty = true;
         parse_documents(text, |document| {
             match document {
@@ -174,6 +175,7 @@ impl ManifestReader {
                 }
             }
         });
+        self.errors.sort_from(errors_before);
         if empty {
             self.errors.push(ManifestError::Empty { file: name.to_owned() });
         }

@@ -50,6 +50,7 @@
 //! Texts are taken as they are written: `version: 1.10` is the text `1.10`. A field without a
 //! value is an error, and so are tags and merge keys (`<<`).
 
+mod emit;
 mod error;
 mod files;
 mod read;

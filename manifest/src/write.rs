@@ -3,9 +3,8 @@
 //! Documents are built as values whose fields have an order, then printed. What has its default
 //! value is left out, and a reference within a project is the bare name.
 
+use crate::emit::{Out, to_json, to_yaml};
 use crate::read::ALL_PROJECTS;
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
-use serde_saphyr::{FlowSeq, SerializerOptions};
 use spanwire_topology::model::{
     Action, CidrBlock, DefaultActions, GroupSpec, GroupTerm, HostSpec, IcmpVersion,
     LogicalPortSpec, LogicalRouterSpec, LogicalSwitchSpec, Mac, Metadata, ObjectRef, Peer,
@@ -32,68 +31,6 @@ pub fn to_json_value(resource: &Resource) -> serde_json::Value {
 /// The same with the revision of the object's last change, as in [`write_yaml_at`].
 pub fn to_json_value_at(resource: &Resource, revision: Revision) -> serde_json::Value {
     to_json(&to_document(resource, Some(revision)))
-}
-
-/// A value of a document.
-enum Out {
-    Text(String),
-    Number(u64),
-    Boolean(bool),
-    /// Printed on one line.
-    Line(Vec<Out>),
-    /// Printed with a line for each entry.
-    List(Vec<Out>),
-    Map(Vec<(String, Out)>),
-}
-
-impl Serialize for Out {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Out::Text(text) => serializer.serialize_str(text),
-            Out::Number(number) => serializer.serialize_u64(*number),
-            Out::Boolean(boolean) => serializer.serialize_bool(*boolean),
-            Out::Line(list) => FlowSeq(list).serialize(serializer),
-            Out::List(list) => {
-                let mut out = serializer.serialize_seq(Some(list.len()))?;
-                for entry in list {
-                    out.serialize_element(entry)?;
-                }
-                out.end()
-            }
-            Out::Map(entries) => {
-                let mut out = serializer.serialize_map(Some(entries.len()))?;
-                for (key, value) in entries {
-                    out.serialize_entry(key, value)?;
-                }
-                out.end()
-            }
-        }
-    }
-}
-
-fn to_yaml(document: &Out) -> String {
-    let options: SerializerOptions = serde_saphyr::ser_options! {
-        // Long names stay on one line: they are no prose.
-        prefer_block_scalars: false,
-    };
-    serde_saphyr::to_string_with_options(document, options)
-        // JSON is YAML too. Values without floats, tags and anchors can always be printed, so
-        // this stands in for an error that the caller could do nothing about.
-        .unwrap_or_else(|_| format!("{:#}\n", to_json(document)))
-}
-
-fn to_json(value: &Out) -> serde_json::Value {
-    use serde_json::Value;
-    match value {
-        Out::Text(text) => Value::from(text.as_str()),
-        Out::Number(number) => Value::from(*number),
-        Out::Boolean(boolean) => Value::from(*boolean),
-        Out::Line(list) | Out::List(list) => list.iter().map(to_json).collect(),
-        Out::Map(entries) => {
-            let entries = entries.iter().map(|(key, value)| (key.clone(), to_json(value)));
-            Value::Object(entries.collect())
-        }
-    }
 }
 
 /// A mapping that is being written.

@@ -193,13 +193,16 @@ pub(super) struct Fields<'c, 'm> {
 impl<'m> Fields<'_, 'm> {
     /// A field that need not be there.
     pub(super) fn optional(&mut self, name: &'static str) -> Option<&'m Node> {
+        self.get(name, "give it one, or leave the field out")
+    }
+
+    fn get(&mut self, name: &'static str, remedy: &str) -> Option<&'m Node> {
         self.known.push(name);
         let entry = self.entries.iter().find(|entry| &*entry.key == name)?;
-        if let Value::Null = entry.value.value {
+        if entry.value.is_null() {
             // Never read as "not there": an empty list of peers must not become everyone because
             // its entries were commented out.
-            let problem = "has no value: give it one, or leave the field out";
-            self.context.key_error(entry, problem);
+            self.context.key_error(entry, format_args!("has no value: {remedy}"));
             return None;
         }
         Some(&entry.value)
@@ -213,7 +216,7 @@ impl<'m> Fields<'_, 'm> {
             self.context.report(self.node.position, self.node, Some(name), problem);
             return None;
         }
-        self.optional(name)
+        self.get(name, &format!("expected {expected}"))
     }
 
     /// A list that may be missing, entry by entry.
@@ -250,7 +253,9 @@ impl<'m> Fields<'_, 'm> {
             }
             let hint = did_you_mean(key, self.known.iter().copied());
             let fields = self.known.join(", ");
-            let problem = format_args!("unknown field {}: expected {fields}{hint}", quoted(key));
+            let one_of = if self.known.len() > 1 { "one of " } else { "" };
+            let problem =
+                format_args!("unknown field {}: expected {one_of}{fields}{hint}", quoted(key));
             self.context.report(*key_position, self.node, None, problem);
         }
     }

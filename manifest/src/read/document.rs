@@ -74,13 +74,12 @@ fn read_one<'n>(
     let kind = kind.and_then(|node| read_kind(context, node));
     let metadata =
         fields.required("metadata", "the name of the object, and its project and labels");
-    let spec = fields.required("spec", "the body of the object");
+    let spec = fields.required("spec", "the body of the object, or {} if it is empty");
     fields.finish();
-    let kind = kind?;
     let metadata = metadata.and_then(|node| read_metadata(context, node, kind, default_project));
     // The project of a document whose metadata is wrong serves only to find more errors.
     let project = metadata.as_ref().map_or(default_project, |metadata| &metadata.project);
-    let spec = spec.and_then(|node| read_spec(context, node, kind, project));
+    let spec = kind.zip(spec).and_then(|(kind, node)| read_spec(context, node, kind, project));
     let Metadata { project, name, labels, expected_revision } = metadata?;
     let resource = Resource::new(project, name, labels, spec?);
     // Parts that could not be read were left out above, so this is not what was written.
@@ -93,7 +92,7 @@ fn read_kind(context: &Context<'_>, node: &Node) -> Option<Kind> {
     match text.parse::<Kind>() {
         Ok(kind) if kind.as_str() == text => Some(kind),
         Ok(kind) => {
-            let problem = format_args!("unknown kind {}: expected {kind}", quoted(text));
+            let problem = format_args!("unknown kind {}: did you mean {kind}?", quoted(text));
             context.error(node, problem);
             None
         }
@@ -114,7 +113,7 @@ fn read_kind(context: &Context<'_>, node: &Node) -> Option<Kind> {
 fn read_metadata(
     context: &Context<'_>,
     node: &Node,
-    kind: Kind,
+    kind: Option<Kind>,
     default_project: &Text,
 ) -> Option<Metadata> {
     let mut fields = context.fields(node, "a mapping with name, project and labels")?;
@@ -136,14 +135,14 @@ fn read_metadata(
 fn read_project(
     context: &Context<'_>,
     fields: &mut Fields<'_, '_>,
-    kind: Kind,
+    kind: Option<Kind>,
     default_project: &Text,
 ) -> Option<Text> {
     let node = fields.optional("project");
     let project = node.map(|node| context.name(node, "project"));
-    if !kind.is_fleet_wide() {
+    let Some(kind) = kind.filter(|kind| kind.is_fleet_wide()) else {
         return project.unwrap_or_else(|| Some(default_project.clone()));
-    }
+    };
     if let (Some(node), Some(Some(project))) = (node, &project)
         && &**project != SYSTEM_PROJECT
     {
@@ -173,15 +172,18 @@ fn read_labels(context: &Context<'_>, node: &Node) -> Labels {
             context.key_error(entry, error);
             continue;
         }
-        let expected = "a label value; for an empty one write \"\"";
-        let value = context.parse(&entry.value, expected, |text| {
-            check_label_value(text).map(|()| Text::from(text))
-        });
+        let value = read_label_value(context, &entry.value);
         if let Some(value) = value {
             labels.insert(Text::from(&*entry.key), value);
         }
     }
     labels
+}
+
+/// The value of a label, which may be empty but must be there.
+pub(super) fn read_label_value(context: &Context<'_>, node: &Node) -> Option<Text> {
+    let expected = "a label value; for an empty one write \"\"";
+    context.parse(node, expected, |text| check_label_value(text).map(|()| Text::from(text)))
 }
 
 fn read_spec(context: &Context<'_>, node: &Node, kind: Kind, project: &Text) -> Option<Spec> {

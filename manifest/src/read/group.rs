@@ -4,9 +4,11 @@
 //! order of [`read_friendly`], or with the list `terms`, which keeps any order.
 
 use super::context::{Context, Fields, found};
-use crate::tree::{Node, Value};
+use super::document::read_label_value;
+use crate::tree::{Entry, Node, Value};
 use spanwire_topology::model::{
-    CidrBlock, GroupSpec, GroupTerm, ProjectScope, Requirement, Selector, Text, parse_cidr,
+    CidrBlock, GroupSpec, GroupTerm, ProjectScope, Requirement, Selector, Text, check_label_key,
+    parse_cidr,
 };
 use std::collections::BTreeSet;
 
@@ -155,9 +157,13 @@ fn read_match_labels(context: &Context<'_>, node: &Node) -> Vec<Requirement> {
         context.fields(node, "a mapping of label keys to values");
         return Vec::new();
     };
-    let requirement = |entry: &crate::tree::Entry| {
-        let value = context.text(&entry.value, "a label value; for an empty one write \"\"")?;
-        Some(Requirement::In(Text::from(&*entry.key), vec![value.into()]))
+    let requirement = |entry: &Entry| {
+        if let Err(error) = check_label_key(&entry.key) {
+            context.key_error(entry, error);
+            return None;
+        }
+        let value = read_label_value(context, &entry.value)?;
+        Some(Requirement::In(Text::from(&*entry.key), vec![value]))
     };
     entries.iter().filter_map(requirement).collect()
 }
@@ -181,18 +187,21 @@ fn read_requirement(context: &Context<'_>, node: &Node) -> Option<Requirement> {
     const EXPECTED: &str = "In, NotIn, Exists or DoesNotExist";
     let mut fields = context.fields(node, "a mapping with key, operator and values")?;
     let key = fields.required("key", "the key of a label");
-    let key = key.and_then(|node| context.text(node, "the key of a label"));
+    let key = key.and_then(|node| {
+        context.parse(node, "the key of a label", |text| {
+            check_label_key(text).map(|()| Text::from(text))
+        })
+    });
     let operator = fields.required("operator", EXPECTED);
     let operator = operator.and_then(|node| context.word(node, &OPERATORS, EXPECTED));
-    let values: Vec<Text> = fields.list("values", "label values", |node| {
-        context.text(node, "a label value; for an empty one write \"\"").map(Text::from)
-    });
+    let values: Vec<Text> =
+        fields.list("values", "label values", |node| read_label_value(context, node));
     let valueless = matches!(operator, Some(Operator::Exists | Operator::DoesNotExist));
     if valueless && !values.is_empty() {
         fields.error("values", "Exists and DoesNotExist look at no value: leave the field out");
     }
     fields.finish();
-    let key = Text::from(key?);
+    let key = key?;
     Some(match operator? {
         Operator::In => Requirement::In(key, values),
         Operator::NotIn => Requirement::NotIn(key, values),

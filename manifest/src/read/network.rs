@@ -1,7 +1,7 @@
 //! Hosts, switches, routers and ports.
 
 use super::context::Context;
-use crate::tree::Node;
+use crate::tree::{Node, Value};
 use spanwire_topology::model::{
     HostSpec, LogicalPortSpec, LogicalRouterSpec, LogicalSwitchSpec, Mac, PORT_ADDRESSES_MAX,
     PortAttachment, RouterInterface, Text, check_device_name, parse_address, parse_cidr,
@@ -60,6 +60,10 @@ pub(super) fn read_port(
     let switch = switch.and_then(|node| context.reference(node, project, "switch"));
     let addresses: Vec<IpAddr> =
         fields.list("addresses", "IP addresses", |node| read_address(context, node));
+    let addresses_given = match fields.optional("addresses").map(|node| &node.value) {
+        Some(Value::List(list)) => !list.is_empty(),
+        given => given.is_some(),
+    };
     if addresses.len() > PORT_ADDRESSES_MAX {
         let found = addresses.len();
         let problem = format_args!("{found} addresses: the most is {PORT_ADDRESSES_MAX}");
@@ -69,6 +73,7 @@ pub(super) fn read_port(
         (Some(node), _) => context.parse(node, "a MAC address", str::parse),
         (None, _) if fields.has("mac") => None, // without a value, which has been reported
         (None, Some(address)) => Some(Mac::derived_from(*address)),
+        (None, None) if addresses_given => None, // none of them an address, as has been reported
         (None, None) => {
             let problem = "missing: expected a MAC address, or an address to derive one from";
             fields.error("mac", problem);
