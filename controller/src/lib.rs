@@ -1,4 +1,39 @@
-//! Spanwire's controller.
+//! Spanwire's controller: the replicated state of the network, and the streams that keep hosts
+//! current with it.
+//!
+//! ```text
+//!  Admin API ─► CoreHandle ─► core thread: Node ─► LogStore (synced) ─► Engine::apply
+//!                                                                         │ Changes
+//!                                              history ◄──────────────────┼───► publisher
+//!                                                 │                       ▼        │
+//!                                              watches             readers (state) sessions ─► hosts
+//! ```
+//!
+//! * [`Controller`], [`Config`]: how to run one. Everything else is what it is made of.
+//! * [`consensus`]: the log, and the order in which things are written.
+//! * [`state`]: what is in the log, and what becomes of it.
+//! * [`core`]: the one thread that changes the network.
+//! * [`publisher`]: from changes to the streams of the hosts.
+//! * [`history`]: from changes to watches.
+//! * [`api`]: the services.
+//! * [`tasks`]: every thread, task and channel, in one picture.
 
+pub mod api;
+pub mod config;
 pub mod consensus;
+mod controller;
+pub mod core;
+pub mod data_dir;
+pub mod error;
+pub mod history;
+pub mod limits;
+pub mod metrics;
+mod metrics_server;
+pub mod publisher;
+pub mod shared;
 pub mod state;
+pub mod tasks;
+
+pub use config::{Config, ConfigError};
+pub use controller::{Controller, RunningController};
+pub use error::ControllerError;

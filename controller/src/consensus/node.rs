@@ -85,7 +85,7 @@ pub enum Event {
     /// Change the members of the group.
     ProposeMembers(ConfChangeV2),
     /// A message from another replica.
-    Message(Message),
+    Message(Box<Message>),
 }
 
 /// Why an event was not taken.
@@ -233,7 +233,7 @@ impl<S: LogStore> Node<S> {
                 let proposed = self.raw.propose_conf_change(Vec::new(), change);
                 proposed.map_err(|error| self.dropped(error))
             }
-            Event::Message(message) => Ok(self.raw.step(message)?),
+            Event::Message(message) => Ok(self.raw.step(*message)?),
         }
     }
 

@@ -71,7 +71,7 @@ impl Cluster {
                 let lost = [message.from, message.to].iter().any(|id| self.cut_off == Some(*id));
                 if let Some(to) = self.nodes.get_mut(&message.to).filter(|_| !lost) {
                     // A message from a replica that was removed is refused.
-                    let _ = to.node.process(Event::Message(message));
+                    let _ = to.node.process(Event::Message(Box::new(message)));
                 }
             }
         }

@@ -14,7 +14,7 @@
 mod command;
 mod snapshot;
 
-pub use command::{Prepared, Rejection, encode_command, prepare};
+pub use command::{Prepared, Rejection, UnknownCommand, encode_command, prepare};
 pub use snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
 
 /// What stands in the log and in snapshots: generated from `proto/spanwire/peer/v1`, whose comments

@@ -1,0 +1,112 @@
+//! The host stream's service: Subscribe.
+
+use crate::core::CoreHandle;
+use crate::publisher::serve_host;
+use spanwire_hostproto::Hello;
+use spanwire_hostproto::limits::HELLO_WAIT;
+use spanwire_hostproto::message::{refused, refused_message};
+use spanwire_hostproto::wire;
+use spanwire_hostproto::wire::refused::Reason;
+use std::pin::Pin;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Messages on their way to one host: what it cannot take yet is not made yet.
+const OUTBOUND_MESSAGES: usize = 1;
+
+/// The host stream.
+#[derive(Debug, Clone)]
+pub struct HostService {
+    core: CoreHandle,
+    draining: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl HostService {
+    /// The service over a core. Streams end when `draining` is cancelled; `tasks` knows them all.
+    pub fn new(core: CoreHandle, draining: CancellationToken, tasks: TaskTracker) -> HostService {
+        HostService { core, draining, tasks }
+    }
+}
+
+type Outbound = mpsc::Sender<Result<wire::ControllerMessage, Status>>;
+
+#[tonic::async_trait]
+impl wire::host_stream_server::HostStream for HostService {
+    type SubscribeStream =
+        Pin<Box<dyn Stream<Item = Result<wire::ControllerMessage, Status>> + Send>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<Streaming<wire::HostMessage>>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let (outbound, received) = mpsc::channel(OUTBOUND_MESSAGES);
+        let service = self.clone();
+        // The answer's head goes out at once; a host that says nothing holds up only itself.
+        self.tasks.spawn(async move {
+            let mut inbound = request.into_inner();
+            if let Err(refusal) = service.serve(&mut inbound, &outbound).await {
+                tracing::info!(detail = refusal.detail, "refused a host");
+                // Of no use to a host that is gone.
+                let _ = outbound.send(Ok(refused_message(refusal))).await;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(received))))
+    }
+}
+
+impl HostService {
+    /// Serves a host from its first message on. Errors are what to tell it last.
+    async fn serve(
+        &self,
+        inbound: &mut Streaming<wire::HostMessage>,
+        outbound: &Outbound,
+    ) -> Result<(), wire::Refused> {
+        let shared = self.core.shared().clone();
+        shared.metrics.host_streams_opened.inc();
+        let first = tokio::select! {
+            first = timeout(HELLO_WAIT, inbound.next()) => first,
+            () = self.draining.cancelled() => {
+                return Err(refused(Reason::Draining, "the controller is stopping"));
+            }
+        };
+        let first = match first {
+            Ok(Some(Ok(first))) => first,
+            Ok(Some(Err(status))) => {
+                return Err(refused(Reason::Protocol, status.message().to_owned()));
+            }
+            Ok(None) => return Ok(()),
+            Err(_) => {
+                let detail = format!("no Hello came within {} s", HELLO_WAIT.as_secs());
+                return Err(refused(Reason::Protocol, detail));
+            }
+        };
+        let hello = Hello::from_first_message(first)?;
+        let (host, instance, revision) = (hello.host.clone(), hello.instance, hello.revision);
+        let connected = tokio::task::spawn_blocking({
+            let shared = shared.clone();
+            move || {
+                let now_ms = crate::core::now_ms();
+                shared.publisher.connect(&mut shared.state.write(), hello, now_ms)
+            }
+        });
+        let connection = match connected.await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(unknown)) => return Err(refused(Reason::UnknownHost, unknown.to_string())),
+            Err(error) => {
+                tracing::error!(%error, "a host's connection broke off");
+                let detail = "the controller broke off: this is a defect, see its log";
+                return Err(refused(Reason::Draining, detail));
+            }
+        };
+        tracing::info!(%host, instance, revision, "host connected");
+        serve_host(shared, connection, inbound, outbound.clone(), self.draining.clone()).await;
+        tracing::info!(%host, instance, "host disconnected");
+        Ok(())
+    }
+}

@@ -1,0 +1,209 @@
+//! The services of a controller, over gRPC.
+//!
+//! | Module | Calls |
+//! |---|---|
+//! | `write` | Apply, Delete |
+//! | `read` | Get, List, Span, Explain, HostView |
+//! | `watch` | Watch |
+//! | `impact` | Impact |
+//! | `realized` | WaitRealized |
+//! | `status` | HostStatus, ClusterStatus |
+//! | `host` | Subscribe |
+//!
+//! Whatever takes the state for longer than a lookup runs on a blocking thread: the threads that
+//! serve connections never wait for the state.
+
+mod host;
+mod impact;
+mod page;
+mod read;
+mod realized;
+mod status;
+mod watch;
+mod write;
+
+pub use host::HostService;
+
+use crate::core::CoreHandle;
+use crate::limits::{DRY_RUNS_MAX, WAITS_MAX, WATCHES_MAX};
+use crate::shared::Shared;
+use spanwire_adminproto::convert::{ConvertError, to_key};
+use spanwire_adminproto::wire;
+use spanwire_topology::Engine;
+use spanwire_topology::model::ObjectKey;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+/// The admin API.
+#[derive(Debug, Clone)]
+pub struct AdminService {
+    core: CoreHandle,
+    draining: CancellationToken,
+    address: String,
+    dry_runs: Arc<Semaphore>,
+    watches: Arc<Semaphore>,
+    waits: Arc<Semaphore>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+type AnswerStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl AdminService {
+    /// The service over a core. `address` is where clients reach this replica; streams end when
+    /// `draining` is cancelled.
+    pub fn new(core: CoreHandle, address: String, draining: CancellationToken) -> AdminService {
+        AdminService {
+            core,
+            draining,
+            address,
+            dry_runs: Arc::new(Semaphore::new(DRY_RUNS_MAX)),
+            watches: Arc::new(Semaphore::new(WATCHES_MAX)),
+            waits: Arc::new(Semaphore::new(WAITS_MAX)),
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        self.core.shared()
+    }
+
+    /// Refuses to answer with a state that may lack what was acknowledged.
+    fn check_current(&self) -> Result<(), Status> {
+        let standing = *self.shared().standing.borrow();
+        if standing.is_current {
+            return Ok(());
+        }
+        Err(Status::unavailable(format!(
+            "replica {} is {} and may not have the newest state: try again",
+            standing.replica_id,
+            standing.role.as_str()
+        )))
+    }
+
+    /// Runs `read` with the state, on a thread that may wait for it.
+    async fn read<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Engine, &Shared) -> Result<R, Status> + Send + 'static,
+    ) -> Result<R, Status> {
+        self.check_current()?;
+        let shared = self.shared().clone();
+        blocking(move || read(&shared.state.read(), &shared)).await
+    }
+
+    /// Runs `attempt` with the state, which it leaves as it was. One at a time: each holds up the
+    /// writer.
+    async fn attempt<R: Send + 'static>(
+        &self,
+        attempt: impl FnOnce(&mut Engine) -> Result<R, Status> + Send + 'static,
+    ) -> Result<R, Status> {
+        self.check_current()?;
+        let turn = self.dry_runs.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| Status::unavailable("the controller is stopping"))?;
+        let shared = self.shared().clone();
+        blocking(move || {
+            let _turn = turn;
+            attempt(&mut shared.state.write())
+        })
+        .await
+    }
+}
+
+/// Runs work on a thread that may block.
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, Status> + Send + 'static,
+) -> Result<R, Status> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request broke off");
+        Err(Status::internal("the request broke off: this is a defect, see the controller's log"))
+    })
+}
+
+/// One of a bounded number of streams.
+fn take_place(places: &Arc<Semaphore>, what: &str) -> Result<OwnedSemaphorePermit, Status> {
+    places.clone().try_acquire_owned().map_err(|_| {
+        Status::resource_exhausted(format!("too many {what} are open: close some, or try again"))
+    })
+}
+
+fn malformed(error: ConvertError) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+/// A key that a request must have.
+fn required_key(key: Option<&wire::ObjectKey>, field: &str) -> Result<ObjectKey, Status> {
+    let missing = || Status::invalid_argument(format!("{field}: missing: name an object"));
+    to_key(key.ok_or_else(missing)?).map_err(malformed)
+}
+
+#[tonic::async_trait]
+impl wire::admin_server::Admin for AdminService {
+    type WatchStream = AnswerStream<wire::WatchEvent>;
+    type WaitRealizedStream = AnswerStream<wire::WaitRealizedProgress>;
+
+    async fn apply(&self, request: Request<wire::ApplyRequest>) -> Answer<wire::ApplyResponse> {
+        self.process_apply(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn delete(&self, request: Request<wire::DeleteRequest>) -> Answer<wire::DeleteResponse> {
+        self.process_delete(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get(&self, request: Request<wire::GetRequest>) -> Answer<wire::GetResponse> {
+        self.process_get(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list(&self, request: Request<wire::ListRequest>) -> Answer<wire::ListResponse> {
+        self.process_list(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn watch(&self, request: Request<wire::WatchRequest>) -> Answer<Self::WatchStream> {
+        self.process_watch(request.into_inner()).map(Response::new)
+    }
+
+    async fn explain(
+        &self,
+        request: Request<wire::ExplainRequest>,
+    ) -> Answer<wire::ExplainResponse> {
+        self.process_explain(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn span(&self, request: Request<wire::SpanRequest>) -> Answer<wire::SpanResponse> {
+        self.process_span(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn host_view(
+        &self,
+        request: Request<wire::HostViewRequest>,
+    ) -> Answer<wire::HostViewResponse> {
+        self.process_host_view(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn impact(&self, request: Request<wire::ImpactRequest>) -> Answer<wire::ImpactResponse> {
+        self.process_impact(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn wait_realized(
+        &self,
+        request: Request<wire::WaitRealizedRequest>,
+    ) -> Answer<Self::WaitRealizedStream> {
+        self.process_wait_realized(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn host_status(
+        &self,
+        request: Request<wire::HostStatusRequest>,
+    ) -> Answer<wire::HostStatusResponse> {
+        self.process_host_status(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn cluster_status(
+        &self,
+        _: Request<wire::ClusterStatusRequest>,
+    ) -> Answer<wire::ClusterStatusResponse> {
+        Ok(Response::new(self.process_cluster_status()))
+    }
+}

@@ -1,0 +1,120 @@
+//! WaitRealized.
+
+use super::{AdminService, AnswerStream, blocking, take_place};
+use crate::limits::{MISSING_HOSTS_MAX, WAIT_PROGRESS_INTERVAL};
+use crate::publisher::{Assessment, Scope};
+use crate::shared::Shared;
+use spanwire_adminproto::convert::{query_status, to_key};
+use spanwire_adminproto::wire;
+use spanwire_topology::Engine;
+use spanwire_topology::engine::QueryError;
+use spanwire_topology::model::Revision;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+impl AdminService {
+    pub(super) async fn process_wait_realized(
+        &self,
+        request: wire::WaitRealizedRequest,
+    ) -> Result<AnswerStream<wire::WaitRealizedProgress>, Status> {
+        let wire::WaitRealizedRequest { key, revision } = request;
+        let key = key.as_ref().map(to_key).transpose().map_err(super::malformed)?;
+        let place = take_place(&self.waits, "waits")?;
+        let (scope, target) = self
+            .read(move |engine, _| {
+                let (scope, newest_change) = match key {
+                    None => (Scope::AllHosts, engine.revision()),
+                    Some(key) => {
+                        let object = engine.get(&key);
+                        let object = object.ok_or_else(|| QueryError::NotFound(key.clone()));
+                        let changed = object.map_err(|error| query_status(&error))?.revision;
+                        (Scope::of_object(engine, key), changed)
+                    }
+                };
+                let target = revision.unwrap_or(newest_change);
+                check_target(engine, target)?;
+                Ok((scope, target))
+            })
+            .await?;
+        // One message on its way: a slow client gets the newest progress, not all of it.
+        let (progress, received) = mpsc::channel(1);
+        let shared = self.shared().clone();
+        let draining = self.draining.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            let ended = wait(shared, Arc::new(scope), target, &progress, &draining).await;
+            if let Err(status) = ended {
+                // Of no use to a client that is gone.
+                let _ = progress.send(Err(status)).await;
+            }
+        });
+        Ok(Box::pin(ReceiverStream::new(received)))
+    }
+}
+
+fn check_target(engine: &Engine, target: Revision) -> Result<(), Status> {
+    let newest = engine.revision();
+    if target <= newest {
+        return Ok(());
+    }
+    Err(Status::out_of_range(format!(
+        "revision: the state is at revision {newest}, {target} is yet to come"
+    )))
+}
+
+async fn wait(
+    shared: Arc<Shared>,
+    scope: Arc<Scope>,
+    target: Revision,
+    progress: &mpsc::Sender<Result<wire::WaitRealizedProgress, Status>>,
+    draining: &CancellationToken,
+) -> Result<(), Status> {
+    let mut events = shared.publisher.progress();
+    let mut told: Option<wire::WaitRealizedProgress> = None;
+    loop {
+        events.mark_unchanged();
+        let assessment = {
+            let (shared, scope) = (shared.clone(), scope.clone());
+            blocking(move || {
+                let assessed = shared.publisher.assess(&shared.state.read(), &scope, target);
+                assessed.map_err(|error| query_status(&error))
+            })
+            .await?
+        };
+        let message = to_progress(&assessment, target);
+        let is_done = message.done;
+        if told.as_ref() != Some(&message) {
+            if progress.send(Ok(message.clone())).await.is_err() || is_done {
+                return Ok(());
+            }
+            told = Some(message);
+        }
+        tokio::time::sleep(WAIT_PROGRESS_INTERVAL).await;
+        tokio::select! {
+            changed = events.changed() => if changed.is_err() { return Ok(()) },
+            () = progress.closed() => return Ok(()),
+            () = draining.cancelled() => {
+                return Err(Status::unavailable("the controller is stopping: wait again"));
+            }
+        }
+    }
+}
+
+fn to_progress(assessment: &Assessment, target: Revision) -> wire::WaitRealizedProgress {
+    let Assessment { hosts, realized, missing } = assessment;
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let to_missing = |(host, reason): &(Arc<str>, String)| wire::MissingHost {
+        host: host.to_string(),
+        reason: reason.clone(),
+    };
+    wire::WaitRealizedProgress {
+        revision: target,
+        hosts: count(*hosts),
+        realized: count(*realized),
+        missing: missing.iter().take(MISSING_HOSTS_MAX).map(to_missing).collect(),
+        done: missing.is_empty(),
+    }
+}

@@ -1,0 +1,149 @@
+//! Apply and Delete.
+
+use super::{AdminService, blocking, malformed};
+use crate::core::ProposeError;
+use crate::state::wire as log;
+use spanwire_adminproto::convert::{
+    from_change, refusal_status, to_apply_transaction, to_delete_transaction,
+};
+use spanwire_adminproto::wire;
+use spanwire_topology::Engine;
+use spanwire_topology::engine::{ObjectChange, Outcome};
+use spanwire_topology::model::{ObjectKey, Operation, Revision, Transaction};
+use std::collections::BTreeSet;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+
+/// Set in the metadata of a status with code UNAVAILABLE, where a transaction was asked for:
+/// `unknown` if it may have been applied, `not-applied` if it was not and will not be.
+const OUTCOME_METADATA: &str = "spanwire-outcome";
+
+struct Written {
+    revision: Revision,
+    results: Vec<wire::ObjectResult>,
+}
+
+impl AdminService {
+    pub(super) async fn process_apply(
+        &self,
+        request: wire::ApplyRequest,
+    ) -> Result<wire::ApplyResponse, Status> {
+        let dry_run = request.dry_run;
+        let (transaction, entry) = blocking(move || {
+            let transaction = to_apply_transaction(&request).map_err(malformed)?;
+            Ok((transaction, log_apply(request)))
+        })
+        .await?;
+        let Written { revision, results } = self.write(transaction, entry, dry_run).await?;
+        Ok(wire::ApplyResponse { revision, results })
+    }
+
+    pub(super) async fn process_delete(
+        &self,
+        request: wire::DeleteRequest,
+    ) -> Result<wire::DeleteResponse, Status> {
+        let dry_run = request.dry_run;
+        let transaction = to_delete_transaction(&request).map_err(malformed)?;
+        let entry = log_delete(request);
+        let Written { revision, results } = self.write(transaction, entry, dry_run).await?;
+        Ok(wire::DeleteResponse { revision, results })
+    }
+
+    async fn write(
+        &self,
+        transaction: Transaction,
+        entry: log::Transaction,
+        dry_run: bool,
+    ) -> Result<Written, Status> {
+        if dry_run {
+            return self.attempt(move |engine| try_transaction(engine, &transaction)).await;
+        }
+        // What is already so needs no entry in the log, and no sync.
+        if let Some(written) = self.read(move |engine, _| Ok(unchanged(engine, &transaction))).await?
+        {
+            return Ok(written);
+        }
+        match self.core.propose(entry).await {
+            Ok(Ok(transition)) => Ok(Written {
+                revision: transition.revision,
+                results: transition.objects.iter().map(from_change).collect(),
+            }),
+            Ok(Err(rejection)) => Err(rejection.to_status()),
+            Err(error) => Err(to_status(&error)),
+        }
+    }
+}
+
+fn try_transaction(engine: &mut Engine, transaction: &Transaction) -> Result<Written, Status> {
+    let changes = engine.dry_run(transaction).map_err(|refusal| refusal_status(&refusal))?;
+    Ok(Written {
+        revision: engine.revision(),
+        results: changes.objects.iter().map(from_change).collect(),
+    })
+}
+
+/// The answer to a transaction that asks for what is already so. `None` if it asks for more, or
+/// may have to be refused.
+fn unchanged(engine: &Engine, transaction: &Transaction) -> Option<Written> {
+    let Transaction { operations, expected_revision } = transaction;
+    let revision = engine.revision();
+    if expected_revision.is_some_and(|expected| expected != revision) {
+        return None;
+    }
+    let mut seen: BTreeSet<ObjectKey> = BTreeSet::new();
+    let mut changes = Vec::with_capacity(operations.len());
+    for operation in operations {
+        let Operation::Put { resource, expected_revision } = operation else { return None };
+        let key = resource.key();
+        let object = engine.get(&key).filter(|object| object.resource == *resource)?;
+        if expected_revision.is_some_and(|expected| expected != object.revision)
+            || !seen.insert(key)
+        {
+            return None;
+        }
+        changes.push(ObjectChange { outcome: Outcome::Unchanged, object: object.clone() });
+    }
+    changes.sort_by_cached_key(|change| change.object.resource.key());
+    Some(Written { revision, results: changes.iter().map(from_change).collect() })
+}
+
+fn log_apply(request: wire::ApplyRequest) -> log::Transaction {
+    let wire::ApplyRequest { items, dry_run: _, expected_revision } = request;
+    let operations = items
+        .into_iter()
+        .map(|item| {
+            let wire::apply_request::Item { resource, expected_revision } = item;
+            // The status is an answer's, and none of the caller's business to set.
+            let resource = resource.map(|r| wire::Resource { status: None, ..r });
+            let operation = resource.map(log::operation::Operation::Put);
+            log::Operation { operation, expected_revision }
+        })
+        .collect();
+    log::Transaction { operations, expected_revision }
+}
+
+fn log_delete(request: wire::DeleteRequest) -> log::Transaction {
+    let wire::DeleteRequest { keys, cascade, dry_run: _, expected_revision } = request;
+    let operations = keys
+        .into_iter()
+        .map(|key| {
+            let deletion = log::Deletion { key: Some(key), cascade };
+            let operation = Some(log::operation::Operation::Delete(deletion));
+            log::Operation { operation, expected_revision: None }
+        })
+        .collect();
+    log::Transaction { operations, expected_revision }
+}
+
+fn to_status(error: &ProposeError) -> Status {
+    let (code, outcome) = match error {
+        ProposeError::TooLarge { .. } => (Code::InvalidArgument, "not-applied"),
+        ProposeError::Overloaded | ProposeError::NotProposed(_) => {
+            (Code::Unavailable, "not-applied")
+        }
+        ProposeError::Unknown(_) => (Code::Unavailable, "unknown"),
+    };
+    let mut status = Status::new(code, error.to_string());
+    status.metadata_mut().insert(OUTCOME_METADATA, MetadataValue::from_static(outcome));
+    status
+}

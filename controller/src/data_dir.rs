@@ -1,0 +1,251 @@
+//! The data directory: one controller's, of one cluster, in a format this release knows.
+//!
+//! ```text
+//! DATA_DIR/lock             held while a controller runs
+//! DATA_DIR/identity.toml    format, cluster, replica: written once, last of all at the first start
+//! DATA_DIR/log.redb ...     see consensus::log
+//! ```
+
+use crate::consensus::{RedbLog, StoreError, node};
+use crate::consensus::{LogStore, log::LogBounds};
+use serde::Deserialize;
+use spanwire_hostproto::ClusterId;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+/// The format of the directory that is written here, and the newest that is read.
+const FORMAT: u32 = 1;
+/// The replica that founds a cluster.
+const FOUNDER: u64 = 1;
+
+/// Who the owner of a data directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster: random, made at the first start.
+    pub cluster_id: ClusterId,
+    /// The replica in the cluster.
+    pub replica_id: u64,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another controller runs on it.
+    #[error(
+        "{} is in use by another controller: stop that one, or use another data directory",
+        path.display()
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("could not {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why it was refused.
+        source: std::io::Error,
+    },
+    /// A later release wrote it.
+    #[error(
+        "{} has format {found}, and this release reads up to {newest}: run the release that wrote \
+         it, or a later one",
+        path.display()
+    )]
+    Newer {
+        /// The identity file.
+        path: PathBuf,
+        /// The format found.
+        found: u32,
+        /// The newest that is read.
+        newest: u32,
+    },
+    /// The identity cannot be read.
+    #[error(
+        "{} is damaged: {problem}. Restore it from a backup: it says whose log this is",
+        path.display()
+    )]
+    Identity {
+        /// The identity file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The log cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A data directory that is ours until this is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    identity: Identity,
+    _lock: File,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IdentityFile {
+    format: u32,
+    cluster_id: String,
+    replica_id: u64,
+}
+
+impl DataDir {
+    /// Takes a data directory, and founds a cluster if there is nothing in it.
+    pub fn open(path: &Path) -> Result<(DataDir, RedbLog), DataDirError> {
+        let io = |action, source| DataDirError::Io { action, path: path.to_owned(), source };
+        // Nobody else has business with the log: it holds every tenant's addresses.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|source| io("make the data directory", source))?;
+        let lock = take_lock(path)?;
+        let identity_path = path.join("identity.toml");
+        let identity = match fs::read_to_string(&identity_path) {
+            Ok(text) => Some(parse_identity(&identity_path, &text)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(source) => return Err(io("read the identity in", source)),
+        };
+        let log = RedbLog::open(path)?;
+        let identity = match identity {
+            Some(identity) => identity,
+            None => found_cluster(path, &identity_path, &log)?,
+        };
+        Ok((DataDir { identity, _lock: lock }, log))
+    }
+
+    /// Whose directory it is.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+}
+
+fn take_lock(directory: &Path) -> Result<File, DataDirError> {
+    let path = directory.join("lock");
+    let io = |action, source| DataDirError::Io { action, path: path.clone(), source };
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let lock = opened.map_err(|source| io("open", source))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path: directory.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(io("lock", source)),
+    }
+}
+
+fn parse_identity(path: &Path, text: &str) -> Result<Identity, DataDirError> {
+    let damaged = |problem: String| DataDirError::Identity { path: path.to_owned(), problem };
+    // Before anything else: what a later format means by its other fields is not known.
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| damaged(e.to_string()))?;
+    let format = table.get("format").and_then(toml::Value::as_integer).unwrap_or_default();
+    let found = u32::try_from(format).unwrap_or(u32::MAX);
+    if found > FORMAT {
+        return Err(DataDirError::Newer { path: path.to_owned(), found, newest: FORMAT });
+    }
+    let file: IdentityFile = toml::from_str(text).map_err(|error| damaged(error.to_string()))?;
+    let IdentityFile { format, cluster_id, replica_id } = file;
+    if format == 0 {
+        return Err(damaged("format is 0, the first is 1".to_owned()));
+    }
+    let cluster_id = parse_cluster_id(&cluster_id)
+        .ok_or_else(|| damaged("cluster_id is not 32 hexadecimal digits".to_owned()))?;
+    if replica_id == 0 {
+        return Err(damaged("replica_id is 0, the first is 1".to_owned()));
+    }
+    Ok(Identity { cluster_id, replica_id })
+}
+
+fn parse_cluster_id(text: &str) -> Option<ClusterId> {
+    if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    u128::from_str_radix(text, 16).ok().map(|number| ClusterId(number.to_be_bytes()))
+}
+
+/// Founds a cluster of one. A crash on the way leaves a log without entries, and this is done again.
+fn found_cluster(
+    directory: &Path,
+    path: &Path,
+    log: &RedbLog,
+) -> Result<Identity, DataDirError> {
+    if log.bounds() != (LogBounds { first_index: 1, last_index: 0 }) {
+        let problem = "it is missing, but there is a log with entries".to_owned();
+        return Err(DataDirError::Identity { path: path.to_owned(), problem });
+    }
+    node::bootstrap(log, &[FOUNDER])?;
+    let identity = Identity { cluster_id: ClusterId(rand::random()), replica_id: FOUNDER };
+    let text = format!(
+        "# Whose data this is. Written once; do not edit.\n\
+         format = {FORMAT}\ncluster_id = \"{}\"\nreplica_id = {}\n",
+        identity.cluster_id, identity.replica_id
+    );
+    let temporary = path.with_extension("tmp");
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        File::open(directory)?.sync_all()
+    };
+    write().map_err(|source| DataDirError::Io { action: "write", path: path.to_owned(), source })?;
+    Ok(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(path: &Path) -> Result<Identity, DataDirError> {
+        DataDir::open(path).map(|(data_dir, _)| data_dir.identity())
+    }
+
+    #[test]
+    fn an_identity_is_made_once() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b");
+        let first = open(&path).unwrap();
+        assert_eq!(open(&path).unwrap(), first);
+        let other = open(&root.path().join("c")).unwrap();
+        assert_ne!(other.cluster_id, first.cluster_id);
+        assert_eq!(first.replica_id, 1);
+    }
+
+    #[test]
+    fn a_second_controller_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let _first = DataDir::open(root.path()).unwrap();
+        let error = open(root.path()).unwrap_err().to_string();
+        assert!(error.contains("is in use by another controller"), "{error}");
+    }
+
+    #[test]
+    fn an_interrupted_first_start_is_done_again() {
+        let root = tempfile::tempdir().unwrap();
+        open(root.path()).unwrap();
+        fs::remove_file(root.path().join("identity.toml")).unwrap();
+        open(root.path()).unwrap();
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        open(root.path()).unwrap();
+        let path = root.path().join("identity.toml");
+        let good = fs::read_to_string(&path).unwrap();
+        let cases = [
+            (good.replace("format = 1", "format = 2\nnew = 1"), "has format 2"),
+            (good.replace("cluster_id = \"", "cluster_id = \"x"), "32 hexadecimal digits"),
+            (good.replace("replica_id = 1", "replica_id = 0"), "replica_id is 0"),
+            (good.replace("replica_id = 1", ""), "missing field `replica_id`"),
+            (String::from("\u{0}"), "is damaged"),
+        ];
+        for (text, expected) in cases {
+            fs::write(&path, &text).unwrap();
+            let error = open(root.path()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text:?} gave {error}");
+        }
+    }
+}

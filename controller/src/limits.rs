@@ -1,0 +1,83 @@
+//! Every bound of the controller that is not the host stream's (see `spanwire_hostproto::limits`).
+
+use std::time::Duration;
+
+/// The largest message of a client that is accepted: a transaction of
+/// [`TRANSACTION_OPERATIONS_MAX`](spanwire_topology::model::TRANSACTION_OPERATIONS_MAX) operations
+/// fits.
+pub const ADMIN_REQUEST_BYTES_MAX: usize = 128 << 20;
+/// Bytes of all transactions that are being written, or wait for it. Callers beyond it wait.
+pub const PROPOSALS_BYTES_MAX: usize = 256 << 20;
+/// Transactions that are being written, or wait for it: the capacity of the core's channel.
+pub const PROPOSALS_MAX: usize = 4096;
+/// What a transaction counts for at least, so that bytes bound the number as well.
+pub const PROPOSAL_BYTES_MIN: usize = PROPOSALS_BYTES_MAX / PROPOSALS_MAX;
+/// How long a caller waits for room before it is told that the controller is overloaded.
+pub const PROPOSAL_ROOM_WAIT: Duration = Duration::from_secs(10);
+/// How long a caller waits for its transaction before it is told that the outcome is unknown.
+pub const PROPOSAL_OUTCOME_WAIT: Duration = Duration::from_secs(60);
+/// Transactions written with one sync.
+pub const BATCH_PROPOSALS_MAX: usize = 1024;
+/// Bytes of transactions written with one sync, unless one alone is larger.
+pub const BATCH_BYTES_MAX: usize = 32 << 20;
+
+/// Time between two ticks of the Raft core.
+pub const TICK: Duration = Duration::from_millis(100);
+/// How long the writer applies transactions before it lets readers in between.
+pub const APPLY_TURN: Duration = Duration::from_millis(20);
+/// Entries after which a snapshot is taken.
+pub const SNAPSHOT_ENTRIES: u64 = 20_000;
+/// Bytes of entries after which a snapshot is taken.
+pub const SNAPSHOT_LOG_BYTES: u64 = 256 << 20;
+/// Entries before the snapshot that are kept, so that a replica that is a little behind gets
+/// entries and not the whole state.
+pub const LOG_ENTRIES_KEPT: u64 = 5_000;
+/// How long a start waits until the state includes everything in the log.
+pub const START_WAIT: Duration = Duration::from_secs(600);
+
+/// Changes of objects kept for watches, unless one transaction alone has more.
+pub const HISTORY_CHANGES_MAX: usize = 100_000;
+/// Watches at one time.
+pub const WATCHES_MAX: usize = 1024;
+/// Events between a watch and its stream.
+pub const WATCH_CHANNEL_EVENTS: usize = 64;
+/// Time between two bookmarks of a watch whose events do not come.
+pub const WATCH_BOOKMARK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Objects in one page of a listing.
+pub const LIST_PAGE_OBJECTS_MAX: usize = 2_000;
+/// Bytes in one page of a listing, unless one object alone is larger. Below the 4 MiB that gRPC
+/// clients accept by default.
+pub const LIST_PAGE_BYTES_MAX: usize = 3 << 20;
+/// Objects looked at for one page: bounds how long a selector that matches little holds the state.
+pub const LIST_PAGE_SCAN_MAX: usize = 50_000;
+
+/// Transactions tried without being applied at one time. Each holds the state for as long as an
+/// apply would.
+pub const DRY_RUNS_MAX: usize = 1;
+/// Hosts named in one message of a wait.
+pub const MISSING_HOSTS_MAX: usize = 20;
+/// Waits for realization at one time.
+pub const WAITS_MAX: usize = 256;
+/// Time between two messages of a wait for realization, at least.
+pub const WAIT_PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// gRPC streams on one connection.
+pub const CONNECTION_STREAMS_MAX: u32 = 1024;
+/// Time between two keepalive pings on a connection.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the answer to a ping may take before the connection is given up.
+pub const KEEPALIVE_WAIT: Duration = Duration::from_secs(20);
+/// How long streams have to end when the controller stops.
+pub const DRAIN_WAIT: Duration = Duration::from_secs(5);
+
+const _: () = {
+    assert!(ADMIN_REQUEST_BYTES_MAX <= PROPOSALS_BYTES_MAX);
+    assert!(BATCH_PROPOSALS_MAX <= PROPOSALS_MAX);
+    assert!(BATCH_BYTES_MAX <= PROPOSALS_BYTES_MAX);
+    assert!(PROPOSAL_BYTES_MIN * PROPOSALS_MAX == PROPOSALS_BYTES_MAX);
+    // Permits of the semaphore are counted in KiB.
+    assert!(PROPOSAL_BYTES_MIN.is_multiple_of(1024));
+    assert!(LOG_ENTRIES_KEPT < SNAPSHOT_ENTRIES);
+    assert!(LIST_PAGE_OBJECTS_MAX <= LIST_PAGE_SCAN_MAX);
+};

@@ -1,0 +1,137 @@
+//! Counters for Prometheus: a registry of their own for each controller, for tests run many in one
+//! process.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::AtomicU64;
+
+/// The counters of a controller.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Transactions applied.
+    pub transactions_committed: Counter,
+    /// Transactions that reached the log and were refused.
+    pub transactions_rejected: Counter,
+    /// Time that the state was held to apply transactions.
+    pub apply_seconds: Histogram,
+    /// Time of one synced write to the log.
+    pub log_write_seconds: Histogram,
+    /// Transactions written with one sync.
+    pub log_batch_transactions: Histogram,
+    /// Snapshots taken.
+    pub snapshots: Counter,
+    /// Streams of hosts that were opened.
+    pub host_streams_opened: Counter,
+    /// Sampled when asked for: see [`Sample`].
+    sampled: Sampled,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Sampled {
+    revision: Gauge<u64, AtomicU64>,
+    applied_index: Gauge<u64, AtomicU64>,
+    hosts_connected: Gauge<u64, AtomicU64>,
+    hosts_behind: Gauge<u64, AtomicU64>,
+    change_log_bytes: Gauge<u64, AtomicU64>,
+    item_cache_bytes: Gauge<u64, AtomicU64>,
+}
+
+/// What is looked up when the metrics are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sample {
+    /// Revision of the state.
+    pub revision: u64,
+    /// The last log entry applied.
+    pub applied_index: u64,
+    /// Hosts with an open stream.
+    pub hosts_connected: u64,
+    /// Those of them that do not have the newest revision in their datapath.
+    pub hosts_behind: u64,
+    /// Bytes of the deltas kept.
+    pub change_log_bytes: u64,
+    /// Bytes of the encoded items kept.
+    pub item_cache_bytes: u64,
+}
+
+impl Metrics {
+    /// Counters at zero, in a registry of their own.
+    pub fn new() -> (Metrics, Registry) {
+        // 50 us to 26 s.
+        let mk_seconds = || Histogram::new(exponential_buckets(50e-6, 2.0, 20));
+        let metrics = Metrics {
+            transactions_committed: Counter::default(),
+            transactions_rejected: Counter::default(),
+            apply_seconds: mk_seconds(),
+            log_write_seconds: mk_seconds(),
+            log_batch_transactions: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            snapshots: Counter::default(),
+            host_streams_opened: Counter::default(),
+            sampled: Sampled::default(),
+        };
+        let registry = metrics.mk_registry();
+        (metrics, registry)
+    }
+
+    fn mk_registry(&self) -> Registry {
+        let mut all = Registry::with_prefix("spanwire_controller");
+        let Metrics {
+            transactions_committed,
+            transactions_rejected,
+            apply_seconds,
+            log_write_seconds,
+            log_batch_transactions,
+            snapshots,
+            host_streams_opened,
+            sampled,
+        } = self.clone();
+        let Sampled {
+            revision,
+            applied_index,
+            hosts_connected,
+            hosts_behind,
+            change_log_bytes,
+            item_cache_bytes,
+        } = sampled;
+        all.register("transactions_committed", "Transactions applied", transactions_committed);
+        let help = "Transactions that reached the log and were refused";
+        all.register("transactions_rejected", help, transactions_rejected);
+        let help = "Time that the state was held to apply transactions";
+        all.register_with_unit("apply", help, Unit::Seconds, apply_seconds);
+        let help = "Time of one synced write to the log";
+        all.register_with_unit("log_write", help, Unit::Seconds, log_write_seconds);
+        let help = "Transactions written with one sync";
+        all.register("log_batch_transactions", help, log_batch_transactions);
+        all.register("snapshots", "Snapshots taken", snapshots);
+        all.register("host_streams_opened", "Streams of hosts opened", host_streams_opened);
+        all.register("revision", "Revision of the state", revision);
+        all.register("applied_index", "The last log entry applied", applied_index);
+        all.register("hosts_connected", "Hosts with an open stream", hosts_connected);
+        let help = "Connected hosts without the newest revision in their datapath";
+        all.register("hosts_behind", help, hosts_behind);
+        let help = "Encoded deltas kept";
+        all.register_with_unit("change_log", help, Unit::Bytes, change_log_bytes);
+        let help = "Encoded items kept";
+        all.register_with_unit("item_cache", help, Unit::Bytes, item_cache_bytes);
+        all
+    }
+
+    /// Takes what was looked up.
+    pub fn set(&self, sample: Sample) {
+        let Sample {
+            revision,
+            applied_index,
+            hosts_connected,
+            hosts_behind,
+            change_log_bytes,
+            item_cache_bytes,
+        } = sample;
+        self.sampled.revision.set(revision);
+        self.sampled.applied_index.set(applied_index);
+        self.sampled.hosts_connected.set(hosts_connected);
+        self.sampled.hosts_behind.set(hosts_behind);
+        self.sampled.change_log_bytes.set(change_log_bytes);
+        self.sampled.item_cache_bytes.set(item_cache_bytes);
+    }
+}

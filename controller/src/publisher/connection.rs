@@ -1,0 +1,212 @@
+//! One connected host: its session, and the task that moves messages between session and stream.
+
+use super::{Publisher, SessionGuard};
+use crate::shared::Shared;
+use parking_lot::Mutex;
+use spanwire_hostproto::{
+    ControllerSession, EngineSource, Hello, SessionEvent, SessionStatus, wire,
+};
+use spanwire_topology::Engine;
+use spanwire_topology::engine::HostId;
+use spanwire_topology::model::{Revision, Text};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::{Stream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+/// A connected host.
+#[derive(Debug)]
+pub struct Connection {
+    host: HostId,
+    name: Text,
+    session: Mutex<ControllerSession>,
+    wake: Notify,
+    /// What `now` of the session counts from.
+    started: Instant,
+    connected_since_ms: u64,
+    view_revision: AtomicU64,
+}
+
+impl Connection {
+    pub(super) fn new(host: HostId, hello: Hello, now_ms: u64) -> Connection {
+        Connection {
+            host,
+            name: hello.host.clone(),
+            session: Mutex::new(ControllerSession::new(hello, Duration::ZERO)),
+            wake: Notify::new(),
+            started: Instant::now(),
+            connected_since_ms: now_ms,
+            view_revision: AtomicU64::new(0),
+        }
+    }
+
+    /// The host.
+    pub fn host(&self) -> HostId {
+        self.host
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Text {
+        &self.name
+    }
+
+    /// When it connected, in milliseconds since the epoch.
+    pub fn connected_since_ms(&self) -> u64 {
+        self.connected_since_ms
+    }
+
+    /// The revision of the last change to its view that happened while it is connected; 0 if none.
+    pub fn view_revision(&self) -> Revision {
+        self.view_revision.load(Ordering::Relaxed)
+    }
+
+    /// What is known about its session.
+    pub fn status(&self) -> SessionStatus {
+        self.session().status()
+    }
+
+    /// The newest revision that the host is known to have in its datapath, where `newest` is the
+    /// publisher's.
+    pub fn realized(&self, newest: Revision) -> Revision {
+        self.session().realized_revision(newest)
+    }
+
+    pub(super) fn session(&self) -> SessionGuard<'_> {
+        self.session.lock()
+    }
+
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    pub(super) fn process_view_change(&self, revision: Revision) {
+        self.view_revision.store(revision, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The next message, if there is one.
+    fn pull(&self, publisher: &Publisher, engine: &Engine) -> Option<wire::ControllerMessage> {
+        let now = self.now();
+        publisher.with_change_log(|log| {
+            let cluster_id = publisher.cluster_id();
+            let mut source = EngineSource { engine, log, host: self.host, cluster_id };
+            self.session().next_message(&mut source, now)
+        })
+    }
+}
+
+/// Takes the end of a connection even if its task is dropped where it waits.
+struct Disconnect {
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+}
+
+impl Drop for Disconnect {
+    fn drop(&mut self) {
+        let Disconnect { shared, connection } = self;
+        let (shared, connection) = (shared.clone(), connection.clone());
+        let end = move || {
+            shared.publisher.disconnect(&mut shared.state.write(), &connection);
+        };
+        // The state may be held for a while, and this thread serves other hosts as well.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(end)),
+            Err(_) => end(),
+        }
+    }
+}
+
+/// Serves a connected host until its stream ends or it is refused.
+///
+/// `outbound` has room for one message: what the host cannot take yet is not made yet.
+pub async fn serve_host<S>(
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+    mut inbound: S,
+    outbound: mpsc::Sender<Result<wire::ControllerMessage, Status>>,
+    draining: CancellationToken,
+) where
+    S: Stream<Item = Result<wire::HostMessage, Status>> + Unpin,
+{
+    let _disconnect = Disconnect { shared: shared.clone(), connection: connection.clone() };
+    let mut told_draining = false;
+    loop {
+        let (has_message, deadline) = {
+            let session = connection.session();
+            if session.is_ended() {
+                return;
+            }
+            (session.has_message(shared.publisher.revision()), session.next_deadline())
+        };
+        tokio::select! {
+            message = inbound.next() => match message {
+                Some(Ok(message)) => process_message(&shared, &connection, message),
+                // The host is gone; why, the transport knows.
+                Some(Err(_)) | None => return,
+            },
+            () = connection.wake.notified() => {}
+            room = outbound.reserve(), if has_message => {
+                let Ok(room) = room else { return };
+                if let Some(message) = pull(&shared, &connection).await {
+                    room.send(Ok(message));
+                }
+            }
+            () = sleep_until(&connection, deadline), if deadline.is_some() => {
+                connection.session().process_timer(connection.now());
+            }
+            () = draining.cancelled(), if !told_draining => {
+                told_draining = true;
+                connection.session().process_draining("the controller is stopping");
+            }
+        }
+    }
+}
+
+/// The next message. Where the state is free it is made at once; where the writer has it, the wait
+/// happens on a thread that nobody else needs.
+async fn pull(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+) -> Option<wire::ControllerMessage> {
+    if let Some(engine) = shared.state.try_read() {
+        return connection.pull(&shared.publisher, &engine);
+    }
+    let (shared, connection) = (shared.clone(), connection.clone());
+    let pulled = tokio::task::spawn_blocking(move || {
+        connection.pull(&shared.publisher, &shared.state.read())
+    });
+    pulled.await.ok().flatten()
+}
+
+async fn sleep_until(connection: &Connection, deadline: Option<Duration>) {
+    let left = deadline.unwrap_or_default().saturating_sub(connection.now());
+    tokio::time::sleep(left).await;
+}
+
+fn process_message(shared: &Shared, connection: &Connection, message: wire::HostMessage) {
+    let event = connection.session().process_message(message, connection.now());
+    match event {
+        SessionEvent::None => {}
+        SessionEvent::Acknowledged { revision } => {
+            tracing::debug!(host = %connection.name, revision, "host realized a revision");
+            shared.publisher.process_progress();
+        }
+        SessionEvent::Drifted(drift) => {
+            let newest = drift.findings.last().map_or("", String::as_str);
+            let repaired = drift.repaired_total;
+            tracing::warn!(host = %connection.name, repaired, newest, "host put drift right");
+        }
+        SessionEvent::Complained { detail } => {
+            tracing::warn!(host = %connection.name, detail, "host could not use a batch");
+        }
+        SessionEvent::Refused { detail } => {
+            tracing::warn!(host = %connection.name, detail, "host broke the protocol");
+        }
+    }
+}

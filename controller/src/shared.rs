@@ -1,0 +1,131 @@
+//! What the core thread and the tasks share.
+
+use crate::history::{History, Transition, mk_transition};
+use crate::limits::APPLY_TURN;
+use crate::metrics::Metrics;
+use crate::publisher::{Publisher, Wake};
+use crate::state::{Prepared, Rejection};
+use parking_lot::{RwLock, RwLockWriteGuard};
+use spanwire_topology::Engine;
+use spanwire_topology::model::{Labels, ObjectKey, Operation, Revision, Transaction};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// What became of a transaction.
+pub type Outcome = Result<Arc<Transition>, Rejection>;
+
+/// Where a replica stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The identity of the replica.
+    pub replica_id: u64,
+    /// What it is in the group.
+    pub role: crate::consensus::Role,
+    /// The leader it knows of; 0 if none.
+    pub leader: u64,
+    /// Its term.
+    pub term: u64,
+    /// The last log entry that its state includes.
+    pub applied_index: u64,
+    /// True if it leads, and its state includes everything that was ever acknowledged.
+    pub is_current: bool,
+}
+
+impl Standing {
+    /// A replica that has just started and knows nothing of the others.
+    pub fn of_follower(replica_id: u64) -> Standing {
+        Standing {
+            replica_id,
+            role: crate::consensus::Role::Follower,
+            leader: 0,
+            term: 0,
+            applied_index: 0,
+            is_current: false,
+        }
+    }
+}
+
+/// What the core thread and the tasks share.
+///
+/// The core thread is the only one that changes the network. Others take the state for writing only
+/// to try a transaction and undo it, and to say which hosts are connected.
+#[derive(Debug)]
+pub struct Shared {
+    /// The state of the network.
+    pub state: RwLock<Engine>,
+    /// Recent changes, for watches.
+    pub history: History,
+    /// The streams of the hosts.
+    pub publisher: Publisher,
+    /// Where the replica stands.
+    pub standing: watch::Sender<Standing>,
+    /// The revision of the state; changes after whatever was written is readable.
+    pub revision: watch::Sender<Revision>,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+impl Shared {
+    /// Applies log entries in order, and tells sessions and watches what changed. Returns what
+    /// became of each, with the request that it answers.
+    pub fn apply(&self, entries: Vec<Prepared>) -> Vec<(u64, Outcome)> {
+        let mut outcomes = Vec::with_capacity(entries.len());
+        let mut entries = entries.into_iter().peekable();
+        while entries.peek().is_some() {
+            let mut wake = Wake::default();
+            let turn_started = Instant::now();
+            let mut engine = self.state.write();
+            for entry in entries.by_ref() {
+                let request_id = entry.request_id;
+                outcomes.push((request_id, self.apply_one(&mut engine, entry, &mut wake)));
+                if turn_started.elapsed() > APPLY_TURN {
+                    break;
+                }
+            }
+            let revision = engine.revision();
+            // Readers who wait get their turn before the next entries.
+            RwLockWriteGuard::unlock_fair(engine);
+            self.metrics.apply_seconds.observe(turn_started.elapsed().as_secs_f64());
+            self.revision.send_replace(revision);
+            wake.wake();
+        }
+        if !outcomes.is_empty() {
+            self.publisher.process_progress();
+        }
+        outcomes
+    }
+
+    fn apply_one(&self, engine: &mut Engine, entry: Prepared, wake: &mut Wake) -> Outcome {
+        let result = entry.transaction.and_then(|transaction| {
+            let labels_before = labels_before(engine, &transaction);
+            let changes = engine.apply(&transaction, entry.index)?;
+            Ok((changes, labels_before))
+        });
+        match result {
+            Ok((mut changes, labels_before)) => {
+                self.metrics.transactions_committed.inc();
+                self.publisher.process_changes(engine, &changes, wake);
+                let transition = mk_transition(&mut changes, labels_before);
+                self.history.push(transition.clone());
+                Ok(transition)
+            }
+            Err(rejection) => {
+                self.metrics.transactions_rejected.inc();
+                Err(rejection)
+            }
+        }
+    }
+}
+
+/// The labels that objects have before a transaction, of those it gives others.
+fn labels_before(engine: &Engine, transaction: &Transaction) -> BTreeMap<ObjectKey, Arc<Labels>> {
+    let changed = |operation: &Operation| {
+        let Operation::Put { resource, .. } = operation else { return None };
+        let key = resource.key();
+        let before = &engine.get(&key)?.resource.metadata.labels;
+        (*before != resource.metadata.labels).then(|| (key, before.clone()))
+    };
+    transaction.operations.iter().filter_map(changed).collect()
+}

@@ -1,0 +1,109 @@
+//! Every thread, task and channel of a controller.
+//!
+//! ```text
+//!                      ┌──────────────── tokio runtime ────────────────┐
+//!  clients ── gRPC ──► │ AdminService: a task a call                   │
+//!                      │   reads: blocking threads ── state (read) ────┼──┐
+//!                      │   dry runs: DRY_RUNS_MAX ─── state (write) ───┼──┤
+//!                      │   Apply, Delete ── CoreHandle::propose ───────┼──┼─► commands
+//!                      │   Watch: a task each, WATCHES_MAX             │  │   sync channel,
+//!                      │     history ring ► 64 events ► stream         │  │   PROPOSALS_MAX + 1,
+//!                      │   WaitRealized: a task each, WAITS_MAX        │  │   bounded by bytes:
+//!                      │     progress (watch) ► 1 message ► stream     │  │   PROPOSALS_BYTES_MAX
+//!                      │                                               │  │      │
+//!  hosts ─── gRPC ───► │ HostService: a task a host                    │  │      ▼
+//!                      │   session ► 1 message ► stream                │  │  spanwire-core (1 thread)
+//!                      │   woken by Notify; no queue                   │  │   Raft node, log (redb)
+//!                      └───────────────────────────────────────────────┘  │      │ applies
+//!                                                                         ▼      ▼
+//!                                                               Shared { state, history, publisher }
+//!                                                                                │ when the log grew
+//!                                                                                ▼
+//!                                                             spanwire-snapshot (1 thread, at times)
+//! ```
+//!
+//! | Channel | Kind | Capacity | When full |
+//! |---|---|---|---|
+//! | commands to the core | sync channel | `PROPOSALS_MAX` + 1, and `PROPOSALS_BYTES_MAX` bytes | callers wait, then UNAVAILABLE |
+//! | outcome of a proposal | oneshot | 1 | - |
+//! | revision, standing, progress | watch | the newest value | older values are lost, and not needed |
+//! | events of a watch | mpsc | `WATCH_CHANNEL_EVENTS` | the watch waits; if history passes it, it ends |
+//! | progress of a wait | mpsc | 1 | the wait waits |
+//! | messages to a host | mpsc | 1 | the session coalesces what changes meanwhile |
+//! | wake of a session | notify | 1 | nothing is lost: it is a flag |
+
+use crate::limits::{
+    ADMIN_REQUEST_BYTES_MAX, CONNECTION_STREAMS_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_WAIT,
+};
+use crate::api::{AdminService, HostService};
+use crate::error::ControllerError;
+use crate::shared::Shared;
+use spanwire_adminproto::wire::admin_server::AdminServer;
+use spanwire_hostproto::limits::HOST_MESSAGE_BYTES_MAX;
+use spanwire_hostproto::wire::host_stream_server::HostStreamServer;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::server::HealthReporter;
+
+/// Starts the gRPC server on a listener. It stops when `draining` is cancelled and its streams have
+/// ended.
+pub(crate) fn spawn_server(
+    listener: TcpListener,
+    admin: AdminService,
+    host: HostService,
+    draining: CancellationToken,
+) -> Result<(JoinHandle<Result<(), tonic::transport::Error>>, HealthReporter), ControllerError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(spanwire_adminproto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(spanwire_hostproto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let admin = AdminServer::new(admin).max_decoding_message_size(ADMIN_REQUEST_BYTES_MAX);
+    let host = HostStreamServer::new(host).max_decoding_message_size(HOST_MESSAGE_BYTES_MAX);
+    // Without TCP_NODELAY the handshakes of thousands of streams wait for each other's packets.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = Server::builder()
+        .max_concurrent_streams(CONNECTION_STREAMS_MAX)
+        // A host that lost its power is noticed; one that is merely slow answers pings.
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_WAIT))
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(admin)
+        .add_service(host)
+        .serve_with_incoming_shutdown(incoming, draining.cancelled_owned());
+    Ok((tokio::spawn(server), health))
+}
+
+/// Says through the health service whether the replica serves, as it changes.
+pub(crate) fn spawn_health(
+    shared: Arc<Shared>,
+    health: HealthReporter,
+    draining: CancellationToken,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut standing = shared.standing.subscribe();
+        loop {
+            let serves = standing.borrow_and_update().is_current && !draining.is_cancelled();
+            if serves {
+                health.set_serving::<AdminServer<AdminService>>().await;
+                health.set_serving::<HostStreamServer<HostService>>().await;
+            } else {
+                health.set_not_serving::<AdminServer<AdminService>>().await;
+                health.set_not_serving::<HostStreamServer<HostService>>().await;
+            }
+            if draining.is_cancelled() {
+                return;
+            }
+            tokio::select! {
+                changed = standing.changed() => if changed.is_err() { return },
+                () = draining.cancelled() => {}
+            }
+        }
+    })
+}
