@@ -27,15 +27,15 @@
 //!   portSecurity: true       # the default
 //! ```
 //!
-//! | kind | spec |
-//! |---|---|
-//! | `Host` | `vtep` |
-//! | `LogicalSwitch` | `subnets` |
-//! | `LogicalRouter` | `interfaces: [{switch, addresses}]`, `advertise` (true), `uplinks`, `peerings` |
-//! | `LogicalPort` | as above |
-//! | `Group` | see below |
-//! | `Service` | `entries: [{protocol, ports, sourcePorts, type, code}]` |
-//! | `SecurityPolicy` | `appliedTo`, `tier` (500), `priority` (1000), `defaults: {in, out}`, `rules: [{name, direction, peers, services, action, log}]` |
+//! The fields of the other specs, with what they are if they are left out:
+//!
+//! * `Host`: `vtep` (none)
+//! * `LogicalSwitch`: `subnets`
+//! * `LogicalRouter`: `interfaces: [{switch, addresses}]`, `advertise` (true), `uplinks`, `peerings`
+//! * `Group`: see below
+//! * `Service`: `entries: [{protocol, ports, sourcePorts, type, code}]`
+//! * `SecurityPolicy`: `appliedTo`, `tier` (500), `priority` (1000), `defaults: {in, out}`, and
+//!   `rules: [{name, direction, peers, services, action, log}]`
 //!
 //! A **group** is the union of its fields: `selector` (kubectl's syntax, or `matchLabels` and
 //! `matchExpressions`) with `projects` (a list, or `"*"`) beside it, `selectors` (a list of such

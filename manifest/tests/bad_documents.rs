@@ -3,6 +3,7 @@
 //! `bad_documents.txt` holds the cases: a line `##### NAME OF THE FILE`, the text, a line `-----`,
 //! and every message. After a change of wording, `UPDATE_GOLDEN=1 cargo test` writes the messages
 //! anew: read the difference.
+#![allow(clippy::unwrap_used)] // in what tests share
 
 use spanwire_manifest::{
     ERRORS_MAX, FILE_BYTES_MAX, ManifestError, read_bytes, read_files, read_str,
