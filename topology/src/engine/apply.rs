@@ -13,7 +13,8 @@
 use super::api::{Changes, HostId, Object, ObjectChange, Outcome, Refusal};
 use super::domains::Node;
 use super::ids::{
-    DomainId, GroupId, IdSet, Map, PolicyId, PortId, RouterId, ServiceId, SignatureId, SwitchId,
+    DomainId, GroupId, IdSet, Map, PolicyId, PortId, RouterId, ServiceId, Set, SignatureId,
+    SwitchId,
 };
 use super::journal::Journal;
 use super::prepare::{Preparation, Prepared};
@@ -38,10 +39,11 @@ impl Engine {
         Ok(changes)
     }
 
-    pub(super) fn try_transaction(
+    pub(super) fn try_transaction<R>(
         &mut self,
         transaction: &Transaction,
-    ) -> Result<Changes, Refusal> {
+        look: impl FnOnce(&Engine, Changes) -> R,
+    ) -> Result<R, Refusal> {
         let preparation = self.prepare(transaction, self.revision + 1)?;
         // Whom it would concern is asked for all hosts, not only for those that are served.
         let unwatched: Vec<HostId> = self
@@ -56,8 +58,9 @@ impl Engine {
         let marks = (self.last_uid, self.last_vni);
         let result = self.execute(&preparation, self.revision + 1, None);
         let result = result.map(|(changes, journal)| {
+            let seen = look(self, changes);
             self.undo(&preparation, journal, marks);
-            changes
+            seen
         });
         for &host in &unwatched {
             self.hosts[host].watched = None;
@@ -75,6 +78,14 @@ impl Engine {
     ) -> Result<(Changes, Journal), Refusal> {
         let marks = (self.last_uid, self.last_vni);
         let mut journal = Journal::default();
+        if let Some(undone) = undone {
+            // A port that clashed is not found by its address, unless it is put back once more.
+            for port in undone.detached.iter() {
+                if !self.is_gone(port) {
+                    self.detach(&mut journal, port);
+                }
+            }
+        }
         self.detach_touched(&mut journal, &preparation.changes);
         self.change_tables(&mut journal, preparation);
         let detached: Vec<PortId> = journal.detached.iter().collect();
@@ -421,7 +432,7 @@ impl Engine {
                 self.groups[GroupId(slot)].depth = depth;
             }
         }
-        let going: Vec<GroupId> = preparation
+        let going: Set<GroupId> = preparation
             .changes
             .iter()
             .filter(|change| change.key.kind == Kind::Group && change.new.is_none())
@@ -438,7 +449,7 @@ impl Engine {
             }
         }
         let staying: Vec<GroupId> =
-            groups.iter().filter(|id| !going.contains(id)).copied().collect();
+            groups.iter().filter(|id| !going.contains(*id)).copied().collect();
         self.reevaluate_groups(journal, &staying);
     }
 

@@ -65,7 +65,17 @@ impl Engine {
     /// What [`Engine::apply`] would do at the next revision, for all hosts, watched or not.
     /// The state is the same afterwards.
     pub fn dry_run(&mut self, transaction: &Transaction) -> Result<Changes, Refusal> {
-        self.try_transaction(transaction)
+        self.try_transaction(transaction, |_, changes| changes)
+    }
+
+    /// As [`Engine::dry_run`], and shows `look` the state as it would be, for questions that the
+    /// changes do not answer: the contents of items, the names of new hosts.
+    pub fn dry_run_with<R>(
+        &mut self,
+        transaction: &Transaction,
+        look: impl FnOnce(&Engine, &Changes) -> R,
+    ) -> Result<R, Refusal> {
+        self.try_transaction(transaction, |engine, changes| look(engine, &changes))
     }
 
     /// The revision of the last transaction; 0 before the first.
