@@ -1,4 +1,5 @@
 //! What a caller is told about a message that is wrong: the object, the field, what was expected.
+#![allow(clippy::unwrap_used)] // in what tests share
 
 use spanwire_adminproto::convert::{
     to_apply_transaction, to_delete_transaction, to_impact_transaction, to_key, to_resource,
