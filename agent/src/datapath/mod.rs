@@ -10,8 +10,15 @@
 //! A driver is synchronous and blocks: give it a thread of its own. It never goes back by itself:
 //! which view is the newest is for its caller to know.
 //!
+//! * [`evaluate`]: what a view says about a packet, straight from the definitions.
+//! * [`record`]: the driver that keeps the view in memory.
+//! * [`linux`]: the driver that needs nothing but the kernel and `nft`.
+
 mod config;
 mod error;
+pub mod evaluate;
+pub mod linux;
+pub mod record;
 
 pub use config::{ForwardingMode, LinuxConfig, VXLAN_PORT};
 pub use error::{DatapathError, Finding, FindingKind, Rejection};

@@ -1,0 +1,401 @@
+//! From a host's view to what the kernel should have for it. Pure.
+//!
+//! ```text
+//!  table of domain d (chosen by the incoming device, all of d's devices look here first)
+//!    address of a local port of d           dev spw..                 neighbour: its MAC
+//!    address of a local port of d' ≠ d      via fe80::5b:0:2 dev spo<d'>  comes out of spi<d'>, in d'
+//!    address elsewhere, of d' in reaches(d) via fe80::5b:.. dev spx<d'>   VNI d' on the wire
+//!    anything else                          dev spnull                the firewall says no route
+//! ```
+
+use super::state::{Device, Route, Rule, RuleSelector, Setting, State};
+use crate::datapath::evaluate::{domain, locators, ports};
+use crate::datapath::linux::family::Family;
+use crate::datapath::linux::names::{
+    CROSSING_NEXT_HOP, CROSSING_IN_MAC, GATEWAY_V4, GATEWAY_V6, NULL_DEVICE, crossing_in_device,
+    crossing_out_device, device_of, mark, table, tunnel_device, vtep_mac, vtep_next_hop,
+};
+use crate::datapath::{LinuxConfig, Rejection};
+use ipnet::IpNet;
+use spanwire_topology::model::{Mac, Text, Uid, Vni};
+use spanwire_topology::view::{DomainItem, HostView, ItemKey, Locator, PortItem};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// What VXLAN, UDP, IP and the inner Ethernet header take, in bytes.
+const OVERHEAD_V4: u32 = 50;
+const OVERHEAD_V6: u32 = 70;
+/// The smallest MTU that IPv6 works with (RFC 8200, section 5).
+const MTU_MIN: u32 = 1280;
+
+/// What the plan depends on besides the view.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Environment {
+    /// The MTU of the network between hosts; `None` if no device of the host has the VTEP's
+    /// address.
+    pub(crate) underlay_mtu: Option<u32>,
+    /// Whether the kernel has IPv6.
+    pub(crate) ipv6: bool,
+    /// Whether the kernel can forward IPv6 on some devices only (Linux 6.17).
+    pub(crate) force_forwarding: bool,
+    /// Whether the host has reverse path filtering on for all devices.
+    pub(crate) reverse_path_filter: bool,
+    /// The addresses of the host's own devices, other than those we gave them.
+    pub(crate) own_addresses: BTreeMap<IpAddr, Text>,
+}
+
+/// What the kernel should have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// All of it.
+    pub(crate) state: State,
+    /// What is impossible.
+    pub(crate) rejections: BTreeSet<Rejection>,
+    /// The devices of workloads, which others make.
+    pub(crate) workloads: BTreeMap<Text, Uid>,
+}
+
+/// Makes the plan.
+pub(crate) fn plan(view: &HostView, config: &LinuxConfig, environment: &Environment) -> Plan {
+    let mut planner = Planner {
+        view,
+        config,
+        environment,
+        plan: Plan::default(),
+        local: BTreeMap::new(),
+        endpoints: BTreeMap::new(),
+    };
+    planner.collect_local_ports();
+    let domains: Vec<Vni> = planner.local.keys().copied().collect();
+    for vni in domains {
+        if let Some(item) = domain(view, vni) {
+            planner.domain(vni, item);
+        }
+    }
+    if !planner.local.is_empty() {
+        planner.host();
+    }
+    planner.plan
+}
+
+struct Planner<'a> {
+    view: &'a HostView,
+    config: &'a LinuxConfig,
+    environment: &'a Environment,
+    plan: Plan,
+    /// The ports of the host that have a device, by domain.
+    local: BTreeMap<Vni, Vec<(Uid, Text, &'a PortItem)>>,
+    /// The tunnel endpoint that has a MAC address.
+    endpoints: BTreeMap<Mac, IpAddr>,
+}
+
+impl<'a> Planner<'a> {
+    fn reject(&mut self, key: ItemKey, reason: impl Into<String>) {
+        self.plan.rejections.insert(Rejection { key, reason: reason.into() });
+    }
+
+    /// What is wrong with a port that the firewall has to refuse as well is reported there.
+    fn collect_local_ports(&mut self) {
+        for (uid, port) in ports(self.view) {
+            let Ok(Some(device)) = device_of(port) else { continue };
+            if domain(self.view, port.domain).is_none()
+                || self.plan.workloads.contains_key(&device)
+            {
+                continue;
+            }
+            self.plan.workloads.insert(device.clone(), uid);
+            self.local.entry(port.domain).or_default().push((uid, device, port));
+        }
+    }
+
+    fn host(&mut self) {
+        self.plan.state.devices.insert(NULL_DEVICE.into(), Device::Null);
+        let null = Some(NULL_DEVICE.into());
+        self.set(null.clone(), "net/ipv4/conf/{}/ignore_routes_with_linkdown", "0");
+        self.set(None, "net/ipv4/fwmark_reflect", "1");
+        if self.environment.ipv6 {
+            self.set(null, "net/ipv6/conf/{}/ignore_routes_with_linkdown", "0");
+            self.set(None, "net/ipv6/fwmark_reflect", "1");
+            if !self.environment.force_forwarding {
+                self.set(None, "net/ipv6/conf/all/forwarding", "1");
+            }
+        }
+    }
+
+    fn set(&mut self, device: Option<Text>, path: &'static str, value: &str) {
+        self.plan.state.settings.insert(Setting { device, path }, value.to_owned());
+    }
+
+    fn families(&self) -> &'static [Family] {
+        if self.environment.ipv6 { &Family::ALL } else { &Family::ALL[..1] }
+    }
+
+    fn domain(&mut self, vni: Vni, item: &DomainItem) {
+        for &family in self.families() {
+            self.rule(family, RuleSelector::AnswerTo(mark(vni)), vni);
+            self.route(vni, default_route(family), NULL_DEVICE.into(), None);
+        }
+        if self.config.vtep.is_some() && self.environment.underlay_mtu.is_some() {
+            self.tunnel(vni);
+        }
+        let ports = self.local.get(&vni).cloned().unwrap_or_default();
+        for (uid, device, port) in &ports {
+            self.workload(*uid, device, port);
+        }
+        // What the own domain has comes first, and a route that is there already stays.
+        let others = item.reaches.iter().copied().filter(|&other| other != vni);
+        for reached in std::iter::once(vni).chain(others) {
+            self.local_addresses(vni, reached);
+            self.remote_addresses(vni, reached);
+        }
+        if self.environment.ipv6 {
+            self.neighbour_proxies(vni, &ports);
+        }
+    }
+
+    fn rule(&mut self, family: Family, selector: RuleSelector, vni: Vni) {
+        self.plan.state.rules.insert(Rule { family, selector, table: table(vni) });
+    }
+
+    /// Adds a route unless the table has one for the destination.
+    fn route(
+        &mut self,
+        vni: Vni,
+        net: IpNet,
+        device: Text,
+        via: Option<std::net::Ipv6Addr>,
+    ) -> bool {
+        let routes = &mut self.plan.state.routes;
+        match routes.entry((table(vni), net)) {
+            std::collections::btree_map::Entry::Occupied(_) => false,
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(Route { device, via });
+                true
+            }
+        }
+    }
+
+    /// A device by which packets come into a domain.
+    fn entrance(&mut self, device: &Text, vni: Vni) {
+        for &family in self.families() {
+            self.rule(family, RuleSelector::Incoming(device.clone()), vni);
+        }
+        let some = || Some(device.clone());
+        // Where the host filters by reverse path on all devices, the larger value counts: 2 asks
+        // for a route back in the table of the mark, and every domain has a default route.
+        let filter = if self.environment.reverse_path_filter { "2" } else { "0" };
+        self.set(some(), "net/ipv4/conf/{}/rp_filter", filter);
+        self.set(some(), "net/ipv4/conf/{}/src_valid_mark", "1");
+        self.set(some(), "net/ipv4/conf/{}/forwarding", "1");
+        self.set(some(), "net/ipv4/conf/{}/send_redirects", "0");
+        self.set(some(), "net/ipv4/conf/{}/accept_redirects", "0");
+        if self.environment.ipv6 {
+            self.set(some(), "net/ipv6/conf/{}/accept_ra", "0");
+            self.set(some(), "net/ipv6/conf/{}/accept_redirects", "0");
+            self.set(some(), "net/ipv6/conf/{}/forwarding", "1");
+            if self.environment.force_forwarding {
+                self.set(some(), "net/ipv6/conf/{}/force_forwarding", "1");
+            }
+        }
+    }
+
+    fn tunnel(&mut self, vni: Vni) {
+        let (Some(local), Some(underlay)) = (self.config.vtep, self.environment.underlay_mtu)
+        else {
+            return;
+        };
+        let device = tunnel_device(vni);
+        if self.plan.state.devices.contains_key(&device) {
+            return;
+        }
+        let overhead = if local.is_ipv4() { OVERHEAD_V4 } else { OVERHEAD_V6 };
+        let mtu = underlay.saturating_sub(overhead);
+        if mtu < MTU_MIN {
+            self.reject(
+                ItemKey::Locators(vni),
+                format!(
+                    "the network between hosts has an MTU of {underlay} bytes, which leaves {mtu} \
+                     in the overlay: IPv6 needs {MTU_MIN}, so raise it to {}",
+                    MTU_MIN + overhead
+                ),
+            );
+        }
+        self.plan.state.devices.insert(
+            device.clone(),
+            Device::Tunnel {
+                vni,
+                local,
+                port: self.config.vxlan_port,
+                mac: vtep_mac(local).octets(),
+                mtu,
+            },
+        );
+        self.entrance(&device, vni);
+        // A domain without ports here has a table only so that its packets go nowhere else.
+        for &family in self.families() {
+            self.route(vni, default_route(family), NULL_DEVICE.into(), None);
+        }
+    }
+
+    fn crossing(&mut self, vni: Vni) {
+        let (near, far) = (crossing_out_device(vni), crossing_in_device(vni));
+        if self.plan.state.devices.contains_key(&near) {
+            return;
+        }
+        self.plan
+            .state
+            .devices
+            .insert(near.clone(), Device::Crossing { far: far.clone() });
+        // The address is a constant that is valid; without it there would be no crossing.
+        if let Ok(mac) = Mac::new(CROSSING_IN_MAC) {
+            self.plan.state.neighbours.insert((near, CROSSING_NEXT_HOP.into()), mac);
+        }
+        self.entrance(&far, vni);
+    }
+
+    fn workload(&mut self, uid: Uid, device: &Text, port: &PortItem) {
+        self.entrance(device, port.domain);
+        let some = || Some(device.clone());
+        self.set(some(), "net/ipv4/conf/{}/proxy_arp", "1");
+        self.set(some(), "net/ipv4/neigh/{}/proxy_delay", "0");
+        let addresses = &mut self.plan.state.addresses;
+        addresses.insert((device.clone(), IpNet::from(IpAddr::V4(GATEWAY_V4))));
+        if self.environment.ipv6 {
+            self.set(some(), "net/ipv6/conf/{}/proxy_ndp", "1");
+            self.set(some(), "net/ipv6/neigh/{}/proxy_delay", "0");
+            if let Ok(gateway) = IpNet::new(IpAddr::V6(GATEWAY_V6), 64) {
+                self.plan.state.addresses.insert((device.clone(), gateway));
+            }
+        }
+        for &address in &port.addresses {
+            self.check_address(ItemKey::Port(uid), address);
+            if self.can_route(address) {
+                self.plan.state.neighbours.insert((device.clone(), address), port.mac);
+            }
+        }
+    }
+
+    /// The kernel looks into its own addresses before any table, so such a workload address can
+    /// never be reached from here.
+    fn check_address(&mut self, key: ItemKey, address: IpAddr) {
+        if let Some(device) = self.environment.own_addresses.get(&address) {
+            let reason = format!(
+                "address {address} is also this host's own, on device {device}: packets to it \
+                 stay on the host; renumber either"
+            );
+            self.reject(key, reason);
+        } else if address.is_ipv6() && !self.environment.ipv6 {
+            let reason = format!("address {address}: IPv6 is switched off on this host");
+            self.reject(key, reason);
+        }
+    }
+
+    fn can_route(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => !address.is_link_local(),
+            IpAddr::V6(address) => self.environment.ipv6 && !address.is_unicast_link_local(),
+        }
+    }
+
+    fn local_addresses(&mut self, vni: Vni, reached: Vni) {
+        for (_, device, port) in self.local.get(&reached).cloned().unwrap_or_default() {
+            for &address in port.addresses.iter() {
+                if !self.can_route(address) {
+                    continue;
+                }
+                if vni == reached {
+                    self.route(vni, address.into(), device.clone(), None);
+                } else {
+                    self.crossing(reached);
+                    let near = crossing_out_device(reached);
+                    self.route(vni, address.into(), near, Some(CROSSING_NEXT_HOP));
+                }
+            }
+        }
+    }
+
+    fn remote_addresses(&mut self, vni: Vni, reached: Vni) {
+        let key = ItemKey::Locators(reached);
+        let remote: Vec<&Locator> = locators(self.view, reached)
+            .iter()
+            .filter(|locator| Some(locator.vtep) != self.config.vtep)
+            .filter(|locator| self.can_route(locator.address))
+            .collect();
+        if remote.is_empty() {
+            return;
+        }
+        let Some(local) = self.config.vtep else {
+            let reason = "this host has no tunnel endpoint, so it cannot reach other hosts: name \
+                          its address in the agent's configuration";
+            return self.reject(key, reason);
+        };
+        if self.environment.underlay_mtu.is_none() {
+            let reason = format!(
+                "the tunnel endpoint {local} is on none of this host's devices: add the address, \
+                 or correct the agent's configuration"
+            );
+            return self.reject(key, reason);
+        }
+        self.tunnel(reached);
+        let device = tunnel_device(reached);
+        for locator in remote {
+            if locator.vtep.is_ipv4() != local.is_ipv4() {
+                let reason = format!(
+                    "tunnel endpoint {} cannot be reached from {local}: all hosts of an overlay \
+                     need endpoints of one family",
+                    locator.vtep
+                );
+                self.reject(key, reason);
+            } else if let Some(next_hop) = self.next_hop(key, &device, locator.vtep) {
+                self.check_address(key, locator.address);
+                self.route(vni, locator.address.into(), device.clone(), Some(next_hop));
+            }
+        }
+    }
+
+    /// The neighbour behind a tunnel device that stands for a remote host.
+    fn next_hop(&mut self, key: ItemKey, device: &Text, vtep: IpAddr) -> Option<std::net::Ipv6Addr> {
+        let mac = vtep_mac(vtep);
+        let first = *self.endpoints.entry(mac).or_insert(vtep);
+        if first != vtep {
+            let reason = format!(
+                "tunnel endpoints {first} and {vtep} come to the same MAC address {mac}: give one \
+                 of the hosts another address"
+            );
+            self.reject(key, reason);
+            return None;
+        }
+        let next_hop = vtep_next_hop(vtep);
+        self.plan.state.neighbours.insert((device.clone(), next_hop.into()), mac);
+        self.plan.state.endpoints.insert((device.clone(), mac), vtep);
+        Some(next_hop)
+    }
+
+    /// Workloads look for the others of their subnet on the link. The kernel answers ARP for all
+    /// that it has a route to, but neighbour discovery only for addresses it is given.
+    fn neighbour_proxies(&mut self, vni: Vni, ports: &[(Uid, Text, &'a PortItem)]) {
+        let local = ports.iter().flat_map(|(_, _, port)| port.addresses.iter().copied());
+        let remote = locators(self.view, vni).iter().map(|locator| locator.address);
+        let addresses: BTreeSet<IpAddr> =
+            local.chain(remote).filter(|address| self.can_route(*address)).collect();
+        for (_, device, port) in ports {
+            if !port.addresses.iter().any(|a| a.is_ipv6() && self.can_route(*a)) {
+                continue;
+            }
+            for address in &addresses {
+                if let IpAddr::V6(address6) = address
+                    && !port.addresses.contains(address)
+                {
+                    self.plan.state.proxies.insert((device.clone(), *address6));
+                }
+            }
+        }
+    }
+}
+
+fn default_route(family: Family) -> IpNet {
+    match family {
+        Family::V4 => IpNet::V4(ipnet::Ipv4Net::default()),
+        Family::V6 => IpNet::V6(ipnet::Ipv6Net::default()),
+    }
+}
