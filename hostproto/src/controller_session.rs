@@ -521,10 +521,12 @@ impl ControllerSession {
     }
 
     /// True once a batch or a welcome fixed what the host has, so that changes must be kept. Before
-    /// it, the batch to come is cut from the whole state.
+    /// it, the batch to come is cut from the whole state; and after a refusal none will come.
     fn is_tracking(&self) -> bool {
         match self.state {
-            State::Sending { .. } | State::AwaitingAck { .. } | State::Idle => true,
+            State::Sending { .. } | State::AwaitingAck { .. } | State::Idle => {
+                self.refusal.is_none()
+            }
             State::Resuming { .. }
             | State::AwaitingInventory { .. }
             | State::Cutting(_)
@@ -554,7 +556,9 @@ impl ControllerSession {
     /// though it was never told the number: nothing between its own revision and `newest`
     /// concerned it.
     pub fn realized_revision(&self, newest: Revision) -> Revision {
-        let is_idle = matches!(self.state, State::Idle) && !self.pending.is_touched();
+        let is_idle = matches!(self.state, State::Idle)
+            && self.refusal.is_none()
+            && !self.pending.is_touched();
         if is_idle { newest.max(self.acked_revision) } else { self.acked_revision }
     }
 
