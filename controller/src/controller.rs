@@ -44,11 +44,8 @@ impl Controller {
             None => None,
         };
         let (metrics, registry) = Metrics::new();
-        let publisher = Publisher::new(
-            identity.cluster_id,
-            limits.change_log_bytes,
-            limits.item_cache_bytes,
-        );
+        let publisher =
+            Publisher::new(identity.cluster_id, limits.change_log_bytes, limits.item_cache_bytes);
         let shared = Arc::new(Shared {
             state: RwLock::new(Engine::new()),
             history: History::new(limits.history_changes),

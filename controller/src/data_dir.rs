@@ -6,8 +6,8 @@
 //! DATA_DIR/log.redb ...     see consensus::log
 //! ```
 
-use crate::consensus::{RedbLog, StoreError, node};
 use crate::consensus::{LogStore, log::LogBounds};
+use crate::consensus::{RedbLog, StoreError, node};
 use serde::Deserialize;
 use spanwire_hostproto::ClusterId;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -166,11 +166,7 @@ fn parse_cluster_id(text: &str) -> Option<ClusterId> {
 }
 
 /// Founds a cluster of one. A crash on the way leaves a log without entries, and this is done again.
-fn found_cluster(
-    directory: &Path,
-    path: &Path,
-    log: &RedbLog,
-) -> Result<Identity, DataDirError> {
+fn found_cluster(directory: &Path, path: &Path, log: &RedbLog) -> Result<Identity, DataDirError> {
     if log.bounds() != (LogBounds { first_index: 1, last_index: 0 }) {
         let problem = "it is missing, but there is a log with entries".to_owned();
         return Err(DataDirError::Identity { path: path.to_owned(), problem });
@@ -190,7 +186,11 @@ fn found_cluster(
         fs::rename(&temporary, path)?;
         File::open(directory)?.sync_all()
     };
-    write().map_err(|source| DataDirError::Io { action: "write", path: path.to_owned(), source })?;
+    write().map_err(|source| DataDirError::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(identity)
 }
 

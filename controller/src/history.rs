@@ -116,7 +116,8 @@ mod tests {
         let spec = Spec::Host(HostSpec::default());
         let resource = Resource::new("system", "host-1", Labels::new(), spec);
         let object = Object { uid: Uid(1), created_revision: 1, revision, resource };
-        let mk_change = |outcome: &Outcome| ObjectChange { outcome: *outcome, object: object.clone() };
+        let mk_change =
+            |outcome: &Outcome| ObjectChange { outcome: *outcome, object: object.clone() };
         let objects = outcomes.iter().map(mk_change).collect();
         Arc::new(Transition { revision, objects, labels_before: BTreeMap::new() })
     }

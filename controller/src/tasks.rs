@@ -32,11 +32,11 @@
 //! | messages to a host | mpsc | 1 | the session coalesces what changes meanwhile |
 //! | wake of a session | notify | 1 | nothing is lost: it is a flag |
 
+use crate::api::{AdminService, HostService};
+use crate::error::ControllerError;
 use crate::limits::{
     ADMIN_REQUEST_BYTES_MAX, CONNECTION_STREAMS_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_WAIT,
 };
-use crate::api::{AdminService, HostService};
-use crate::error::ControllerError;
 use crate::shared::Shared;
 use spanwire_adminproto::wire::admin_server::AdminServer;
 use spanwire_hostproto::limits::HOST_MESSAGE_BYTES_MAX;

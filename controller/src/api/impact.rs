@@ -188,6 +188,8 @@ impl Costs {
 fn members(item: &Item) -> usize {
     match item {
         Item::Shard(addresses) => addresses.len(),
-        Item::Blocks(_) | Item::Domain(_) | Item::Port(_) | Item::Policy(_) | Item::Locators(_) => 0,
+        Item::Blocks(_) | Item::Domain(_) | Item::Port(_) | Item::Policy(_) | Item::Locators(_) => {
+            0
+        }
     }
 }

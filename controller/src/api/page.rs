@@ -69,7 +69,8 @@ fn parse(token: &str) -> Option<Content> {
 }
 
 fn question(request: &ListRequest) -> u32 {
-    let ListRequest { kind, project, all_projects, selector, page_size: _, page_token: _ } = request;
+    let ListRequest { kind, project, all_projects, selector, page_size: _, page_token: _ } =
+        request;
     crc32c::crc32c(format!("{kind:?}{project:?}{all_projects}{selector:?}").as_bytes())
 }
 

@@ -33,9 +33,8 @@ impl AdminService {
         &self,
         request: wire::ListRequest,
     ) -> Result<wire::ListResponse, Status> {
-        let invalid = |field: &str, problem: String| {
-            Status::invalid_argument(format!("{field}: {problem}"))
-        };
+        let invalid =
+            |field: &str, problem: String| Status::invalid_argument(format!("{field}: {problem}"));
         let kind: Kind = request.kind.parse().map_err(|e| invalid("kind", format!("{e}")))?;
         let selector: Selector =
             request.selector.parse().map_err(|e| invalid("selector", format!("{e}")))?;
@@ -216,8 +215,7 @@ fn explain_block(
     address: IpAddr,
     group: &ObjectKey,
 ) -> Result<Explanation, QueryError> {
-    let host_id =
-        engine.host_id(host).ok_or_else(|| QueryError::NotFound(host_key(host)))?;
+    let host_id = engine.host_id(host).ok_or_else(|| QueryError::NotFound(host_key(host)))?;
     let object = engine.get(group).ok_or_else(|| QueryError::NotFound(group.clone()))?;
     let key = ItemKey::Blocks(object.uid);
     let blocks = match engine.item(key).as_ref().map(|versioned| &*versioned.item) {

@@ -30,9 +30,8 @@ struct Filter {
 impl Filter {
     fn from_request(request: &wire::WatchRequest) -> Result<Filter, Status> {
         let wire::WatchRequest { kinds, project, selector, from_revision: _ } = request;
-        let invalid = |field: &str, problem: String| {
-            Status::invalid_argument(format!("{field}: {problem}"))
-        };
+        let invalid =
+            |field: &str, problem: String| Status::invalid_argument(format!("{field}: {problem}"));
         let kinds: Result<Vec<Kind>, _> = kinds.iter().map(|kind| kind.parse()).collect();
         let kinds = kinds.map_err(|error| invalid("kinds", error.to_string()))?;
         let selector = selector.parse();

@@ -59,7 +59,8 @@ impl AdminService {
             return self.attempt(move |engine| try_transaction(engine, &transaction)).await;
         }
         // What is already so needs no entry in the log, and no sync.
-        if let Some(written) = self.read(move |engine, _| Ok(unchanged(engine, &transaction))).await?
+        if let Some(written) =
+            self.read(move |engine, _| Ok(unchanged(engine, &transaction))).await?
         {
             return Ok(written);
         }

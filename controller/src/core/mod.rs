@@ -8,8 +8,8 @@ mod handle;
 mod replica;
 mod snapshotter;
 
-pub use handle::{CoreHandle, ProposeError};
 pub(crate) use handle::now_ms;
+pub use handle::{CoreHandle, ProposeError};
 pub use replica::{CoreError, Replica};
 
 use crate::consensus::LogStore;

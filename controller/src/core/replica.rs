@@ -1,8 +1,8 @@
 //! The driver loop of one replica: see [`crate::consensus::node`] for what must come before what.
 
+use super::Command;
 use super::handle::ProposeError;
 use super::snapshotter::Snapshotter;
-use super::Command;
 use crate::consensus::{Event, LogStore, Node, NodeConfig, NodeError, Role, StoreError, Write};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_PROPOSALS_MAX, TICK};
 use crate::shared::{Outcome, Shared, Standing};

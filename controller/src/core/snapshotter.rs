@@ -76,8 +76,7 @@ fn save(
 ) -> Result<(), StoreError> {
     let (_, conf_state) = store.initial_state()?;
     let term = store.term(applied_index)?;
-    let metadata =
-        SnapshotMetadata { conf_state: Some(conf_state), index: applied_index, term };
+    let metadata = SnapshotMetadata { conf_state: Some(conf_state), index: applied_index, term };
     let data = encode_snapshot(state, applied_index);
     store.save_snapshot(&Snapshot { data: data.into(), metadata: Some(metadata) })?;
     store.compact(applied_index.saturating_sub(LOG_ENTRIES_KEPT))

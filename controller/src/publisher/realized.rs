@@ -56,7 +56,8 @@ impl Scope {
         let mut users = BTreeSet::from([key.clone()]);
         let mut unseen = vec![key.clone()];
         while let Some(next) = unseen.pop() {
-            unseen.extend(engine.users(&next).into_iter().filter(|user| users.insert(user.clone())));
+            unseen
+                .extend(engine.users(&next).into_iter().filter(|user| users.insert(user.clone())));
         }
         Scope::Object { key, users }
     }

