@@ -84,7 +84,14 @@ impl Engine {
         let mut hosts = IdSet::default();
         match key.kind {
             Kind::Host => {
+                let host = &self.hosts[HostId(slot)];
                 hosts.insert(HostId(slot));
+                // Its tunnel endpoint stands in the locators of the domains where it has ports.
+                if host.spec().vtep.is_some() {
+                    for &(domain, _) in &host.placements {
+                        self.add_seers(domain, &mut hosts);
+                    }
+                }
             }
             Kind::LogicalSwitch => self.add_seers(self.switches[SwitchId(slot)].domain, &mut hosts),
             Kind::LogicalRouter => self.add_seers(self.routers[RouterId(slot)].domain, &mut hosts),

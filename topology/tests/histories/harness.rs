@@ -5,6 +5,7 @@ use crate::script::{Probe, Step};
 use crate::snapshot::{
     NamedChanges, Snapshot, check_domains, check_items, check_objects, check_prediction,
 };
+use crate::spans::check_spans;
 use crate::support::{Check, about, check_same, check_same_table, describe, fail};
 use crate::universe::reference;
 use proptest::test_runner::TestCaseError;
@@ -173,6 +174,7 @@ impl Harness {
         self.check_subscribers(&before, &after)?;
         self.check_lookups(&resources)?;
         self.check_explanations(&after, &network)?;
+        check_spans(&self.one.engine, &after, &network)?;
         self.check_rebuilt(&resources)?;
         for probe in &step.probes {
             self.check_probe(probe, &resources, &network)?;

@@ -15,6 +15,7 @@ mod harness;
 mod replay;
 mod script;
 mod snapshot;
+mod spans;
 mod support;
 mod universe;
 
