@@ -1,0 +1,820 @@
+//! The agent against controllers that follow a script.
+//!
+//! Each test makes one or more controllers on the loopback, which hand their streams to the test;
+//! the datapath is the record driver behind a wrapper that can fail, reject and drift on demand.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic here is a failed test
+
+use parking_lot::Mutex;
+use spanwire_agent::datapath::record::RecordDatapath;
+use spanwire_agent::datapath::{Datapath, DatapathError, Finding, FindingKind, Rejection};
+use spanwire_agent::{
+    Activity, Agent, AgentError, Config, ConfigLayer, METRICS_FILE, STATUS_FILE, STORE_FILE,
+    Status, StoreError,
+};
+use spanwire_hostproto::wire::host_stream_server::{HostStream, HostStreamServer};
+use spanwire_hostproto::wire::{
+    self, BatchPart, ControllerMessage, HostMessage, Refused, Welcome,
+    controller_message::Message as FromController, host_message::Message as FromHost,
+    refused::Reason, welcome::Resume,
+};
+use spanwire_hostproto::{ClusterId, Hello, PROTOCOL_VERSION, codec, digest, staging};
+use spanwire_topology::model::{Revision, Uid, Vni};
+use spanwire_topology::view::{DomainItem, HostView, Item, ItemDelta, ItemKey};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status as RpcStatus, Streaming};
+
+const CLUSTER: ClusterId = ClusterId([7; 16]);
+/// How long anything may take that should happen at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+// ---- The controller ----
+
+type Sender = mpsc::Sender<Result<ControllerMessage, RpcStatus>>;
+
+/// A controller that does nothing by itself.
+struct Controller {
+    address: SocketAddr,
+    streams_rx: mpsc::Receiver<Stream>,
+    server: JoinHandle<()>,
+}
+
+/// A stream of a host, as the controller has it.
+struct Stream {
+    messages: Streaming<HostMessage>,
+    to_host: Sender,
+}
+
+struct Service {
+    streams_tx: mpsc::Sender<Stream>,
+}
+
+#[tonic::async_trait]
+impl HostStream for Service {
+    type SubscribeStream = ReceiverStream<Result<ControllerMessage, RpcStatus>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<Streaming<HostMessage>>,
+    ) -> Result<Response<Self::SubscribeStream>, RpcStatus> {
+        let (to_host, from_test) = mpsc::channel(16);
+        let stream = Stream { messages: request.into_inner(), to_host };
+        self.streams_tx.send(stream).await.map_err(|_| RpcStatus::unavailable("the test ended"))?;
+        Ok(Response::new(ReceiverStream::new(from_test)))
+    }
+}
+
+impl Controller {
+    async fn start() -> Controller {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (streams_tx, streams_rx) = mpsc::channel(4);
+        let service = HostStreamServer::new(Service { streams_tx });
+        let server = tonic::transport::Server::builder()
+            .add_service(service)
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let server = tokio::spawn(async move { server.await.unwrap() });
+        Controller { address, streams_rx, server }
+    }
+
+    /// The next stream of the host.
+    async fn accept(&mut self) -> Stream {
+        tokio::time::timeout(PATIENCE, self.streams_rx.recv()).await.expect("no stream").unwrap()
+    }
+
+    /// The next stream, its hello answered with a welcome.
+    async fn welcome(&mut self, resume: Resume, revision: Revision) -> (Stream, Hello) {
+        let mut stream = self.accept().await;
+        let hello = stream.hello().await;
+        stream.send_welcome(resume, revision).await;
+        (stream, hello)
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Stream {
+    async fn next(&mut self) -> FromHost {
+        let message = tokio::time::timeout(PATIENCE, self.messages.message()).await;
+        message.expect("no message").unwrap().expect("the host closed the stream").message.unwrap()
+    }
+
+    async fn hello(&mut self) -> Hello {
+        let message = HostMessage { message: Some(self.next().await) };
+        Hello::from_first_message(message).unwrap()
+    }
+
+    async fn ack(&mut self) -> wire::Ack {
+        match self.next().await {
+            FromHost::Ack(ack) => ack,
+            other => panic!("not an acknowledgement: {other:?}"),
+        }
+    }
+
+    async fn drift(&mut self) -> wire::DriftReport {
+        match self.next().await {
+            FromHost::Drift(drift) => drift,
+            other => panic!("not a drift report: {other:?}"),
+        }
+    }
+
+    /// Says that the host said nothing for a while.
+    async fn expect_silence(&mut self, wait: Duration) {
+        if let Ok(message) = tokio::time::timeout(wait, self.messages.message()).await {
+            panic!("the host said {message:?}");
+        }
+    }
+
+    async fn send(&self, message: FromController) {
+        self.to_host.send(Ok(ControllerMessage { message: Some(message) })).await.unwrap();
+    }
+
+    async fn send_welcome(&self, resume: Resume, revision: Revision) {
+        self.send(FromController::Welcome(Welcome {
+            protocol_version: PROTOCOL_VERSION,
+            cluster_id: CLUSTER.0.to_vec().into(),
+            resume: resume.into(),
+            revision,
+        }))
+        .await;
+    }
+
+    async fn send_batch(&self, step: &Step) {
+        self.send(FromController::Part(step.part(0, true, step.updates.clone()))).await;
+    }
+
+    async fn refuse(&self, reason: Reason) {
+        let detail = format!("because of {}", reason.as_str_name());
+        self.send(FromController::Refused(Refused { reason: reason.into(), detail })).await;
+    }
+}
+
+// ---- Views ----
+
+/// A step of the view as it is sent.
+struct Step {
+    from: Revision,
+    to: Revision,
+    replace: bool,
+    updates: Vec<bytes::Bytes>,
+}
+
+impl Step {
+    fn part(&self, sequence: u32, last: bool, updates: Vec<bytes::Bytes>) -> BatchPart {
+        BatchPart {
+            from_revision: if self.replace { 0 } else { self.from },
+            to_revision: self.to,
+            sequence,
+            last,
+            replace: self.replace,
+            updates,
+        }
+    }
+}
+
+/// The view as the controller thinks it should be.
+#[derive(Default)]
+struct Model {
+    view: HostView,
+}
+
+impl Model {
+    fn step(&mut self, to: Revision, replace: bool, updates: Vec<bytes::Bytes>) -> Step {
+        let from = self.view.revision;
+        staging::apply_updates(&mut self.view, to, replace, &updates).unwrap();
+        Step { from, to, replace, updates }
+    }
+
+    /// Everything anew: a domain, and a shard with some members.
+    fn snapshot(&mut self, to: Revision) -> Step {
+        let domain = DomainItem { sees: vec![Vni(1)], reaches: vec![Vni(1)], spoofable: false };
+        let members = Item::Shard((1..=3).map(address).collect());
+        let updates = vec![
+            codec::encode_full(ItemKey::Domain(Vni(1)), to, &Item::Domain(domain)),
+            codec::encode_full(shard(), to, &members),
+        ];
+        self.step(to, true, updates)
+    }
+
+    /// One more member in the shard.
+    fn add_member(&mut self, to: Revision) -> Step {
+        let held = &self.view.items[&shard()];
+        let added = vec![address(u8::try_from(100 + to).unwrap())];
+        let delta = ItemDelta::Shard { removed: Vec::new(), added };
+        let update = codec::encode_delta(shard(), held.version, to, &delta);
+        self.step(to, false, vec![update])
+    }
+
+    fn digest(&self) -> u64 {
+        digest::digest(self.view.items.iter().map(|(key, item)| (*key, item.version)))
+    }
+}
+
+fn shard() -> ItemKey {
+    ItemKey::Shard { group: Uid(5), domain: Vni(1) }
+}
+
+fn address(last: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, last])
+}
+
+// ---- The datapath ----
+
+/// What a test sees of a datapath, and makes it do.
+#[derive(Default)]
+struct Script {
+    /// Revision, and the number of items that were said to have changed, of each step.
+    applied: Vec<(Revision, Option<usize>)>,
+    failures: usize,
+    delay: Duration,
+    rejections: Vec<Rejection>,
+    findings: Vec<Finding>,
+}
+
+#[derive(Clone, Default)]
+struct TestDatapath {
+    record: RecordDatapath,
+    script: Arc<Mutex<Script>>,
+    rejections: Vec<Rejection>,
+}
+
+impl Datapath for TestDatapath {
+    fn name(&self) -> &'static str {
+        "test"
+    }
+
+    fn apply(
+        &mut self,
+        view: &HostView,
+        changed: Option<&BTreeSet<ItemKey>>,
+    ) -> Result<Vec<Rejection>, DatapathError> {
+        let delay = self.script.lock().delay;
+        std::thread::sleep(delay);
+        let mut script = self.script.lock();
+        if script.failures > 0 {
+            script.failures -= 1;
+            return Err(DatapathError::Configuration("the test made it fail".to_owned()));
+        }
+        script.applied.push((view.revision, changed.map(BTreeSet::len)));
+        self.rejections = script.rejections.clone();
+        drop(script);
+        self.record.apply(view, changed)?;
+        Ok(self.rejections.clone())
+    }
+
+    fn audit(&mut self) -> Result<Vec<Finding>, DatapathError> {
+        let mut script = self.script.lock();
+        self.rejections = script.rejections.clone();
+        Ok(std::mem::take(&mut script.findings))
+    }
+
+    fn rejections(&self) -> &[Rejection] {
+        &self.rejections
+    }
+
+    fn remove_all(&mut self) -> Result<(), DatapathError> {
+        self.record.remove_all()
+    }
+}
+
+// ---- The agent ----
+
+/// An agent under test, with a state directory that survives its restarts.
+struct Bench {
+    directory: tempfile::TempDir,
+    datapath: TestDatapath,
+    config: Config,
+    running: Option<(JoinHandle<Result<(), AgentError>>, CancellationToken)>,
+}
+
+impl Bench {
+    fn new(controllers: &[&Controller]) -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        let layer = ConfigLayer {
+            host: Some("h1".to_owned()),
+            controllers: controllers.iter().map(|it| it.address.to_string()).collect(),
+            state_dir: Some(directory.path().to_owned()),
+            datapath: Some("record".to_owned()),
+            ..ConfigLayer::default()
+        };
+        let mut config = Config::load(None, layer).unwrap();
+        config.audit_interval = Duration::from_millis(50);
+        config.timing.reconnect_min = Duration::from_millis(10);
+        config.timing.reconnect_max = Duration::from_millis(50);
+        config.timing.refused_wait = Duration::from_millis(400);
+        config.timing.repair_min = Duration::from_millis(10);
+        config.timing.repair_max = Duration::from_millis(50);
+        Bench { directory, datapath: TestDatapath::default(), config, running: None }
+    }
+
+    fn start(&mut self) {
+        let shutdown = CancellationToken::new();
+        // What the run before said of itself is not what this one says.
+        if let Err(error) = std::fs::remove_file(self.directory.path().join(STATUS_FILE)) {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+        }
+        let datapath = Box::new(self.datapath.clone());
+        let agent = Agent::run(self.config.clone(), datapath, shutdown.clone());
+        self.running = Some((tokio::spawn(agent), shutdown));
+    }
+
+    /// A new datapath, as after a restart of the machine, and a new agent.
+    fn restart(&mut self) {
+        self.datapath = TestDatapath::default();
+        self.start();
+    }
+
+    async fn end(&mut self) -> Result<(), AgentError> {
+        let (agent, _) = self.running.take().unwrap();
+        tokio::time::timeout(PATIENCE, agent).await.expect("the agent does not end").unwrap()
+    }
+
+    async fn stop(&mut self) {
+        self.running.as_ref().unwrap().1.cancel();
+        self.end().await.unwrap();
+    }
+
+    /// Ends the agent as a crash would, between any two of its steps. The directory is free when
+    /// all its tasks and threads are gone.
+    async fn crash(&mut self) {
+        let (agent, _) = self.running.take().unwrap();
+        agent.abort();
+        assert!(agent.await.unwrap_err().is_cancelled());
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = redb_is_free(self.directory.path()) {
+            assert!(Instant::now() < deadline, "{error}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn view(&self) -> HostView {
+        (*self.datapath.record.view()).clone()
+    }
+
+    fn applied(&self) -> Vec<(Revision, Option<usize>)> {
+        self.datapath.script.lock().applied.clone()
+    }
+
+    /// Waits until the status is as it should be.
+    async fn wait_status(&self, what: &str, fits: impl Fn(&Status) -> bool) -> Status {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = Status::read(self.directory.path());
+            if let Ok(status) = &status
+                && fits(status)
+            {
+                return status.clone();
+            }
+            assert!(Instant::now() < deadline, "never {what}: {status:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// True if nobody has the database open.
+fn redb_is_free(directory: &std::path::Path) -> Result<(), String> {
+    let file = std::fs::File::open(directory.join(STORE_FILE)).map_err(|it| it.to_string())?;
+    file.try_lock().map_err(|error| error.to_string())
+}
+
+/// An agent that holds a view of revision 3, stopped, and what it holds.
+async fn mk_holding(controller: &mut Controller) -> (Bench, Model) {
+    let (mut bench, mut model) = (Bench::new(&[controller]), Model::default());
+    bench.start();
+    let (mut stream, _) = controller.welcome(Resume::Snapshot, 3).await;
+    stream.send_batch(&model.snapshot(3)).await;
+    assert_eq!(stream.ack().await.revision, 3);
+    bench.stop().await;
+    (bench, model)
+}
+
+fn rejection(reason: &str) -> Rejection {
+    Rejection { key: ItemKey::Port(Uid(9)), reason: reason.to_owned() }
+}
+
+// ---- Tests ----
+
+#[tokio::test]
+async fn a_view_is_kept_put_in_force_and_acknowledged() {
+    let mut controller = Controller::start().await;
+    let (mut bench, mut model) = (Bench::new(&[&controller]), Model::default());
+    bench.start();
+    let (mut stream, hello) = controller.welcome(Resume::Snapshot, 3).await;
+    assert_eq!((&*hello.host, hello.revision, hello.cluster_id), ("h1", 0, None));
+    assert_eq!(hello.datapath, "test");
+
+    // In parts: nothing happens before the last one.
+    let step = model.snapshot(3);
+    let (first, second) = (vec![step.updates[0].clone()], vec![step.updates[1].clone()]);
+    stream.send(FromController::Part(step.part(0, false, first))).await;
+    stream.expect_silence(Duration::from_millis(50)).await;
+    assert_eq!(bench.applied(), []);
+    stream.send(FromController::Part(step.part(1, true, second))).await;
+    let ack = stream.ack().await;
+    assert_eq!((ack.revision, ack.rejections), (3, Vec::new()));
+    assert_eq!(bench.view(), model.view);
+
+    for revision in 4..10 {
+        stream.send_batch(&model.add_member(revision)).await;
+        assert_eq!(stream.ack().await.revision, revision);
+        assert_eq!(bench.view(), model.view);
+    }
+    // The first view is compared with whatever the datapath had; the others say what changed.
+    let expected: Vec<_> =
+        std::iter::once((3, None)).chain((4..10).map(|r| (r, Some(1)))).collect();
+    assert_eq!(bench.applied(), expected);
+    let status = bench.wait_status("at revision 9", |status| status.revision == 9).await;
+    assert_eq!((status.connected, status.activity), (true, Activity::Following));
+    assert_eq!((status.items, status.problem), (2, None));
+    assert_eq!(status.controller, Some(controller.address.to_string()));
+    bench.stop().await;
+    // Stopping leaves everything in force.
+    assert_eq!(bench.view(), model.view);
+    let status = Status::read(bench.directory.path()).unwrap();
+    assert_eq!((status.connected, status.activity), (false, Activity::Stopped));
+    let metrics = std::fs::read_to_string(bench.directory.path().join(METRICS_FILE)).unwrap();
+    assert!(metrics.contains("spanwire_agent_batches_total 7"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_restart_enforces_the_view_without_any_controller() {
+    let mut controller = Controller::start().await;
+    let (mut bench, model) = mk_holding(&mut controller).await;
+    drop(controller);
+    bench.restart();
+    let status = bench.wait_status("in force", |status| status.revision == 3).await;
+    assert!(!status.connected);
+    assert_eq!(bench.view(), model.view);
+    assert_eq!(bench.applied(), [(3, None)]);
+    bench
+        .wait_status("looking for a controller", |status| {
+            status.activity == Activity::Connecting
+                && status.problem.as_ref().is_some_and(|it| it.contains("Connection refused"))
+        })
+        .await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn the_view_is_in_force_before_the_hello() {
+    let mut controller = Controller::start().await;
+    let (mut bench, model) = mk_holding(&mut controller).await;
+    bench.datapath = TestDatapath::default();
+    bench.datapath.script.lock().delay = Duration::from_millis(100);
+    bench.datapath.script.lock().failures = 2;
+    bench.start();
+    let mut stream = controller.accept().await;
+    assert_eq!(bench.view(), model.view);
+    let hello = stream.hello().await;
+    assert_eq!((hello.revision, hello.cluster_id), (3, Some(CLUSTER)));
+    assert_eq!(hello.digest, model.digest());
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_reconnect_resumes_from_what_is_held() {
+    let mut controller = Controller::start().await;
+    let (mut bench, mut model) = mk_holding(&mut controller).await;
+    bench.restart();
+    // The controller has moved on without touching this host.
+    let (mut stream, hello) = controller.welcome(Resume::Current, 8).await;
+    assert_eq!(hello.revision, 3);
+    assert_eq!(stream.ack().await.revision, 8);
+    model.step(8, false, Vec::new());
+    stream.send_batch(&model.add_member(9)).await;
+    assert_eq!(stream.ack().await.revision, 9);
+    // The stream breaks: the same agent comes back.
+    drop(stream);
+    let (mut stream, again) = controller.welcome(Resume::Inventory, 9).await;
+    assert_eq!((again.instance, again.revision), (hello.instance, 9));
+    match stream.next().await {
+        FromHost::Inventory(inventory) => assert_eq!(inventory.entries.len(), 2),
+        other => panic!("{other:?}"),
+    }
+    bench.stop().await;
+    // Another run is another instance.
+    bench.restart();
+    let mut stream = controller.accept().await;
+    let hello = stream.hello().await;
+    assert_ne!(hello.instance, again.instance);
+    assert_eq!((hello.revision, hello.digest), (9, model.digest()));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_is_cut_in_the_middle_changes_nothing() {
+    let mut controller = Controller::start().await;
+    let (mut bench, mut model) = mk_holding(&mut controller).await;
+    bench.restart();
+    let (mut stream, _) = controller.welcome(Resume::Current, 3).await;
+    stream.ack().await;
+    let before = model.view.clone();
+    let step = model.add_member(4);
+    stream.send(FromController::Part(step.part(0, false, step.updates.clone()))).await;
+    drop(stream);
+    let (mut stream, hello) = controller.welcome(Resume::Current, 3).await;
+    assert_eq!(hello.revision, 3);
+    stream.ack().await;
+    assert_eq!(bench.view(), before);
+    stream.send_batch(&step).await;
+    assert_eq!(stream.ack().await.revision, 4);
+    assert_eq!(bench.view(), model.view);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn crashes_at_any_moment_never_lose_what_was_acknowledged() {
+    let mut controller = Controller::start().await;
+    let (mut bench, mut model) = mk_holding(&mut controller).await;
+    let mut acknowledged = 3;
+    for round in 0..20_u64 {
+        bench.restart();
+        let mut stream = controller.accept().await;
+        let hello = stream.hello().await;
+        // Either the last step that was acknowledged, or the one after it, whole.
+        assert!(hello.revision >= acknowledged, "{} after {acknowledged}", hello.revision);
+        if hello.revision == model.view.revision {
+            assert_eq!(hello.digest, model.digest());
+            stream.send_welcome(Resume::Current, hello.revision).await;
+            acknowledged = stream.ack().await.revision;
+        } else {
+            stream.send_welcome(Resume::Snapshot, model.view.revision).await;
+            stream.send_batch(&model.snapshot(model.view.revision + 1)).await;
+            acknowledged = stream.ack().await.revision;
+        }
+        stream.send_batch(&model.add_member(model.view.revision + 1)).await;
+        tokio::time::sleep(Duration::from_millis(round % 5)).await;
+        bench.crash().await;
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_set_aside_and_all_is_fetched_again() {
+    let mut controller = Controller::start().await;
+    let (mut bench, mut model) = mk_holding(&mut controller).await;
+    let store = bench.directory.path().join(STORE_FILE);
+    std::fs::write(&store, b"this is no database").unwrap();
+    bench.restart();
+    let (mut stream, hello) = controller.welcome(Resume::Snapshot, 5).await;
+    assert_eq!((hello.revision, hello.cluster_id), (0, None));
+    // Whatever is in the datapath stays until the view is here.
+    assert_eq!(bench.applied(), []);
+    stream.send_batch(&model.snapshot(5)).await;
+    assert_eq!(stream.ack().await.revision, 5);
+    assert_eq!(bench.view(), model.view);
+    let asides = std::fs::read_dir(bench.directory.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains(".aside-"))
+        .count();
+    assert_eq!(asides, 1);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_was_superseded_stops_and_says_why() {
+    let mut controller = Controller::start().await;
+    let (mut bench, model) = mk_holding(&mut controller).await;
+    bench.restart();
+    let (mut stream, _) = controller.welcome(Resume::Current, 3).await;
+    stream.ack().await;
+    stream.refuse(Reason::Superseded).await;
+    let error = bench.end().await.unwrap_err();
+    assert!(matches!(&error, AgentError::Superseded { host, .. } if host == "h1"), "{error}");
+    assert!(error.to_string().contains("because of REASON_SUPERSEDED"), "{error}");
+    assert_eq!(bench.view(), model.view);
+    let status = Status::read(bench.directory.path()).unwrap();
+    assert_eq!(status.activity, Activity::Stopped);
+    assert_eq!(status.problem, Some(error.to_string()));
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_known_asks_again_slowly() {
+    let mut controller = Controller::start().await;
+    let (mut bench, mut model) = (Bench::new(&[&controller]), Model::default());
+    bench.start();
+    for reason in [Reason::UnknownHost, Reason::Deleted] {
+        let mut stream = controller.accept().await;
+        stream.hello().await;
+        let start = Instant::now();
+        stream.refuse(reason).await;
+        let status =
+            bench.wait_status("refused", |status| status.activity == Activity::Refused).await;
+        assert!(status.problem.unwrap().contains(reason.as_str_name()));
+        let next = controller.accept().await;
+        assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
+        // The next refusal, or the end of it, is on a stream of its own.
+        drop(next);
+    }
+    let (mut stream, _) = controller.welcome(Resume::Snapshot, 3).await;
+    stream.send_batch(&model.snapshot(3)).await;
+    stream.ack().await;
+    bench.wait_status("served", |status| status.connected && status.problem.is_none()).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_controller_that_drains_is_left_for_another() {
+    let mut controllers = [Controller::start().await, Controller::start().await];
+    let [first, second] = &mut controllers;
+    let mut bench = Bench::new(&[first, second]);
+    bench.start();
+    for _ in 0..3 {
+        let (mut stream, other) = tokio::select! {
+            stream = first.accept() => (stream, &mut *second),
+            stream = second.accept() => (stream, &mut *first),
+        };
+        stream.hello().await;
+        stream.refuse(Reason::Draining).await;
+        let start = Instant::now();
+        let mut stream = other.accept().await;
+        assert!(start.elapsed() < Duration::from_secs(1));
+        stream.hello().await;
+    }
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_controller_that_says_nothing_is_left_for_another() {
+    let (mut silent, mut controller) = (Controller::start().await, Controller::start().await);
+    let mut bench = Bench::new(&[&silent, &controller]);
+    bench.config.timing.connect_timeout = Duration::from_millis(100);
+    bench.start();
+    // Whichever is tried first: the one that answers is found.
+    let (stream, _) = controller.welcome(Resume::Snapshot, 3).await;
+    bench.wait_status("connected", |status| status.connected).await;
+    // And kept, however long it has nothing to say.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(Status::read(bench.directory.path()).unwrap().connected);
+    drop(stream);
+    let _held_open = silent.accept().await;
+    let (_stream, _) = controller.welcome(Resume::Snapshot, 3).await;
+    bench.wait_status("connected again", |status| status.connected).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn rejections_are_told_and_told_again_when_they_change() {
+    let mut controller = Controller::start().await;
+    let (mut bench, mut model) = (Bench::new(&[&controller]), Model::default());
+    bench.datapath.script.lock().rejections = vec![rejection("no such device")];
+    bench.start();
+    let (mut stream, _) = controller.welcome(Resume::Snapshot, 3).await;
+    stream.send_batch(&model.snapshot(3)).await;
+    let ack = stream.ack().await;
+    assert_eq!((ack.revision, ack.rejections.len()), (3, 1));
+    assert_eq!(ack.rejections[0].reason, "no such device");
+    let status = bench.wait_status("rejected", |status| status.rejections_total == 1).await;
+    assert_eq!(status.rejections[0].item, "port 9");
+    // An audit that finds the same has nothing to tell.
+    stream.expect_silence(Duration::from_millis(200)).await;
+    // The device appears.
+    {
+        let mut script = bench.datapath.script.lock();
+        script.rejections.clear();
+        let subject = "port 9".to_owned();
+        script.findings = vec![Finding { kind: FindingKind::Resolved, subject, repaired: true }];
+    }
+    let ack = stream.ack().await;
+    assert_eq!((ack.revision, ack.rejections), (3, Vec::new()));
+    bench.wait_status("resolved", |status| status.rejections_total == 0).await;
+    stream.expect_silence(Duration::from_millis(200)).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn drift_is_reported_and_counted() {
+    let mut controller = Controller::start().await;
+    let (mut bench, _) = mk_holding(&mut controller).await;
+    bench.restart();
+    let (mut stream, _) = controller.welcome(Resume::Current, 3).await;
+    stream.ack().await;
+    for total in 1..4 {
+        let finding = Finding {
+            kind: FindingKind::Missing,
+            subject: "table spanwire".to_owned(),
+            repaired: true,
+        };
+        bench.datapath.script.lock().findings = vec![finding.clone()];
+        let drift = stream.drift().await;
+        assert_eq!(drift.findings, [finding.to_string()]);
+        assert_eq!(drift.repaired_total, total);
+    }
+    // What cannot be put right is told once, and not every time it is found.
+    let broken = Finding { kind: FindingKind::Foreign, subject: "x".to_owned(), repaired: false };
+    bench.datapath.script.lock().findings = vec![broken.clone()];
+    let drift = stream.drift().await;
+    assert_eq!((drift.findings.len(), drift.repaired_total), (1, 3));
+    let status = bench.wait_status("told", |status| status.findings == [broken.to_string()]).await;
+    assert_eq!(status.repaired_total, 3);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_datapath_that_fails_is_tried_again_before_anything_is_acknowledged() {
+    let mut controller = Controller::start().await;
+    let (mut bench, mut model) = mk_holding(&mut controller).await;
+    bench.restart();
+    let (mut stream, _) = controller.welcome(Resume::Current, 3).await;
+    stream.ack().await;
+    bench.datapath.script.lock().failures = 3;
+    let before = model.view.clone();
+    stream.send_batch(&model.add_member(4)).await;
+    // The controller waits for an acknowledgement, and is told why there is none.
+    let drift = stream.drift().await;
+    assert!(drift.findings[0].contains("the test made it fail"), "{drift:?}");
+    assert_eq!(bench.view(), before);
+    assert_eq!(stream.ack().await.revision, 4);
+    assert_eq!(bench.view(), model.view);
+    // After a failure nobody knows what is there, so all of it is compared.
+    assert_eq!(bench.applied(), [(3, None), (4, None)]);
+    bench.wait_status("well", |status| status.problem.is_none() && status.revision == 4).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_during_a_step_does_not_break_the_step() {
+    let mut controller = Controller::start().await;
+    let (mut bench, mut model) = mk_holding(&mut controller).await;
+    bench.restart();
+    let (mut stream, _) = controller.welcome(Resume::Current, 3).await;
+    stream.ack().await;
+    bench.datapath.script.lock().delay = Duration::from_millis(300);
+    stream.send_batch(&model.add_member(4)).await;
+    bench.wait_status("applying", |status| status.activity == Activity::Applying).await;
+    drop(stream);
+    // The next hello waits for the step.
+    let mut stream = controller.accept().await;
+    let hello = stream.hello().await;
+    assert_eq!((hello.revision, hello.digest), (4, model.digest()));
+    assert_eq!(bench.view(), model.view);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_makes_no_sense_is_complained_about() {
+    let mut controller = Controller::start().await;
+    let (mut bench, mut model) = mk_holding(&mut controller).await;
+    bench.restart();
+    let (mut stream, _) = controller.welcome(Resume::Current, 3).await;
+    stream.ack().await;
+    let before = model.view.clone();
+    let nonsense = Step { from: 3, to: 4, replace: false, updates: vec![vec![0xff; 9].into()] };
+    stream.send_batch(&nonsense).await;
+    match stream.next().await {
+        FromHost::Complaint(complaint) => assert_eq!(complaint.revision, 3),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(bench.view(), before);
+    stream.send_welcome(Resume::Snapshot, 5).await;
+    stream.send_batch(&model.snapshot(5)).await;
+    assert_eq!(stream.ack().await.revision, 5);
+    assert_eq!(bench.view(), model.view);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn one_state_directory_has_one_agent() {
+    let mut controller = Controller::start().await;
+    let (mut bench, _) = mk_holding(&mut controller).await;
+    bench.restart();
+    let (_stream, _) = controller.welcome(Resume::Current, 3).await;
+    let datapath = Box::new(TestDatapath::default());
+    let second = Agent::run(bench.config.clone(), datapath, CancellationToken::new()).await;
+    let in_use = |error: &AgentError| matches!(error, AgentError::Store(StoreError::InUse { .. }));
+    assert!(in_use(&second.unwrap_err()));
+    let removed = Agent::remove_all(&bench.config, &mut bench.datapath.clone());
+    assert!(in_use(&removed.unwrap_err()));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn removing_leaves_nothing() {
+    let mut controller = Controller::start().await;
+    let (mut bench, model) = mk_holding(&mut controller).await;
+    assert_eq!(bench.view(), model.view);
+    Agent::remove_all(&bench.config, &mut bench.datapath.clone()).unwrap();
+    assert_eq!(bench.view(), HostView::default());
+    let left: Vec<_> = std::fs::read_dir(bench.directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains(STORE_FILE))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+    assert!(bench.directory.path().join(STATUS_FILE).exists());
+    // Removing once more is no error, and the next start begins with nothing.
+    Agent::remove_all(&bench.config, &mut bench.datapath.clone()).unwrap();
+    bench.restart();
+    let mut stream = controller.accept().await;
+    assert_eq!(stream.hello().await.revision, 0);
+    bench.stop().await;
+}
