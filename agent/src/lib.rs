@@ -37,9 +37,7 @@ pub use metrics::METRICS_FILE;
 pub use status::{Activity, STATUS_FILE, STATUS_LIST_MAX, Status, StatusRejection};
 pub use store::STORE_FILE;
 
-use datapath::linux::LinuxDatapath;
-use datapath::record::RecordDatapath;
-use datapath::{Datapath, DatapathError};
+use datapath::Datapath;
 use store::{Opened, StateDir, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -85,13 +83,4 @@ impl Agent {
         log::removed(&config.host);
         Ok(())
     }
-}
-
-/// The datapath driver that a configuration asks for, in the network namespace of the calling
-/// thread. Changes nothing yet.
-pub fn mk_datapath(config: &Config) -> Result<Box<dyn Datapath>, DatapathError> {
-    Ok(match config.datapath {
-        DatapathKind::Linux => Box::new(LinuxDatapath::new(config.to_linux_config())?),
-        DatapathKind::Record => Box::new(RecordDatapath::new()),
-    })
 }
