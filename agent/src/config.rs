@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The TCP port of the host stream, where an endpoint names none.
-pub const CONTROLLER_PORT: u16 = 7440;
+pub const CONTROLLER_PORT: u16 = 6690;
 /// The most controllers.
 pub const CONTROLLERS_MAX: usize = 64;
 /// The largest configuration file, in bytes.

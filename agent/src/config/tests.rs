@@ -19,7 +19,7 @@ fn a_file_says_everything() {
     let config = load(
         r#"
         host = "host-01"
-        controllers = ["198.18.0.254", "b.example:1", "[2001:db8::1]:7440", "198.18.0.254:7440"]
+        controllers = ["198.18.0.254", "b.example:1", "[2001:db8::1]:6690", "198.18.0.254:6690"]
         state_dir = "/tmp/x"
         datapath = "record"
         forwarding = "none"
@@ -35,8 +35,8 @@ fn a_file_says_everything() {
     let expected = Config {
         host: "host-01".to_owned(),
         controllers: vec![
-            "198.18.0.254:7440".to_owned(),
-            "[2001:db8::1]:7440".to_owned(),
+            "198.18.0.254:6690".to_owned(),
+            "[2001:db8::1]:6690".to_owned(),
             "b.example:1".to_owned(),
         ],
         state_dir: "/tmp/x".into(),
@@ -115,4 +115,11 @@ fn a_file_that_is_not_there_or_no_text_is_an_error() {
     std::fs::write(file.path(), vec![b'#'; CONFIG_BYTES_MAX as usize + 1]).unwrap();
     let error = Config::load(Some(file.path()), ConfigLayer::default()).unwrap_err();
     assert!(matches!(error, ConfigError::TooLarge { .. }));
+}
+
+/// The file that is shipped is one that the agent takes.
+#[test]
+fn the_shipped_file_is_good() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/agent.toml");
+    Config::load(Some(&path), ConfigLayer::default()).unwrap();
 }
