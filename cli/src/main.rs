@@ -1,1 +1,38 @@
-fn main() {}
+//! The `spanwire` binary: one thing to ship.
+//!
+//! ```text
+//!  main ─► cli (what can be asked) ─► verbs/* (one file a verb) ─► client ─gRPC─► controller
+//!                                       │                  └─► output (table, yaml, json)
+//!                                       └─► controller, agent, lab, demo: the crates behind them
+//! ```
+//!
+//! A verb takes its arguments and returns a [`failure::Failure`] at most; printing it and choosing
+//! the exit code happen here and nowhere else.
+
+mod cli;
+mod client;
+mod failure;
+mod input;
+mod output;
+mod progress;
+mod target;
+mod verbs;
+
+#[cfg(feature = "lab")]
+mod demo;
+#[cfg(feature = "lab")]
+mod fleet;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match verbs::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            failure.exit_code()
+        }
+    }
+}

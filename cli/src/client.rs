@@ -1,0 +1,113 @@
+//! The way to the controller, and what its refusals mean to a person.
+
+use crate::cli::{CONTROLLER_DEFAULT, Global};
+use crate::failure::{Failure, FailureKind};
+use spanwire_adminproto::wire::admin_client::AdminClient;
+use std::future::Future;
+use std::time::Duration;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+/// How long to wait for a TCP connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often an idle stream is checked, so that `watch` notices a controller that is gone.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// The largest answer that is taken: the view of one host, or a page of resources.
+const MESSAGE_BYTES_MAX: usize = 256 << 20;
+
+/// The client of the admin API.
+pub(crate) type Admin = AdminClient<Channel>;
+
+/// Connects to the controller that the command line names.
+pub(crate) async fn connect(global: &Global) -> Result<Admin, Failure> {
+    connect_to(global.controller.as_deref().unwrap_or(CONTROLLER_DEFAULT)).await
+}
+
+/// Connects to a controller at `HOST:PORT`.
+pub(crate) async fn connect_to(address: &str) -> Result<Admin, Failure> {
+    let bare = address.strip_prefix("http://").unwrap_or(address);
+    let endpoint = Endpoint::from_shared(format!("http://{bare}")).map_err(|error| {
+        Failure::caused(format!("{address:?} is no address of a controller"), &error)
+            .of_kind(FailureKind::Usage)
+            .remedy("give it as HOST:PORT, as 127.0.0.1:6690 or [::1]:6690")
+    })?;
+    let channel = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .connect()
+        .await
+        .map_err(|error| {
+            Failure::caused(format!("no controller answers at {bare}"), &error)
+                .of_kind(FailureKind::Unreachable)
+                .remedy(
+                    "start one with `spanwire controller`, or name another with --controller or \
+                     SPANWIRE_CONTROLLER",
+                )
+        })?;
+    Ok(AdminClient::new(channel)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+/// Runs a client verb: on this thread, for it mostly waits.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::caused("the runtime does not start", &error))?
+        .block_on(future)
+}
+
+/// What a status means. `doing` says what was asked, as "apply 12 resources".
+pub(crate) fn to_failure(doing: &str, status: &Status) -> Failure {
+    let message = format!("{doing}: {}", status.message());
+    match status.code() {
+        Code::NotFound => Failure::new(FailureKind::NotFound, message),
+        Code::DeadlineExceeded => Failure::new(FailureKind::Timeout, message),
+        Code::Unavailable => Failure::new(FailureKind::Unreachable, message).remedy(
+            "ask again: if this was a write, it may have happened, and doing it again is safe",
+        ),
+        Code::Unknown | Code::Cancelled if status.message().is_empty() || is_transport(status) => {
+            Failure::new(
+                FailureKind::Unreachable,
+                format!("{doing}: the connection to the controller broke"),
+            )
+            .remedy(
+                "ask again: if this was a write, it may have happened, and doing it again is safe",
+            )
+        }
+        Code::OutOfRange => Failure::refused(message)
+            .remedy("start from the present: list again, and watch from the revision of the list"),
+        Code::Unimplemented => Failure::refused(message)
+            .remedy("the controller is older than this client: use the client of its release"),
+        _ => Failure::refused(message),
+    }
+}
+
+/// True if the status was made on this side, out of a broken connection.
+fn is_transport(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_have_exit_codes_of_their_own() {
+        let cases = [
+            (Status::not_found("x"), FailureKind::NotFound),
+            (Status::invalid_argument("x"), FailureKind::Refused),
+            (Status::failed_precondition("x"), FailureKind::Refused),
+            (Status::unavailable("x"), FailureKind::Unreachable),
+            (Status::deadline_exceeded("x"), FailureKind::Timeout),
+            (Status::cancelled(""), FailureKind::Unreachable),
+            (Status::out_of_range("x"), FailureKind::Refused),
+        ];
+        for (status, kind) in cases {
+            let failure = to_failure("apply", &status);
+            assert_eq!(failure.kind(), kind, "{}", failure.to_text());
+        }
+    }
+}

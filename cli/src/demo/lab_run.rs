@@ -1,0 +1,161 @@
+//! The demo on namespaces: child processes, the kernel's datapath, real packets.
+
+use super::checks::{Attempt, Seen};
+use super::{Stage, lab_lacking};
+use crate::client::Admin;
+use crate::failure::Failure;
+use crate::fleet::{self, lab_failure};
+use crate::output::render;
+use spanwire_lab::probe::{Check, Listen, Outcome, Probe};
+use spanwire_lab::{Lab, LabSpec, WorkloadKey};
+use spanwire_topology::model::Kind;
+use spanwire_topology::{ObjectKey, Resource};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// The name of the lab. One demo at a time runs on a machine.
+const LAB: &str = "demo";
+/// How long a connection may take to open. Longer than a retransmission, so that what is allowed
+/// is not called denied because a packet was lost on a busy machine.
+const ATTEMPT_WAIT: Duration = Duration::from_millis(2500);
+
+/// What this machine lacks for the lab or the driver, if anything.
+pub(super) fn lacking() -> Option<String> {
+    if let Some(lacking) = lab_lacking() {
+        return Some(lacking);
+    }
+    let nft = Command::new("nft").arg("--version").stdout(Stdio::null()).status();
+    match nft {
+        Ok(status) if status.success() => None,
+        Ok(status) => Some(format!("nft --version ended with {status}")),
+        Err(error) => Some(format!("nft does not run ({error}): install nftables")),
+    }
+}
+
+/// The lab, with the controller in it.
+pub(super) struct LabStage {
+    lab: Lab,
+    runtime: Runtime,
+    admin: Admin,
+}
+
+impl LabStage {
+    /// Makes hosts and workloads, has every workload listen, and starts the controller.
+    pub(super) fn new(
+        resources: &[Resource],
+        tcp_ports: &BTreeSet<u16>,
+    ) -> Result<LabStage, Failure> {
+        let fail = lab_failure("the lab of the demo does not come up");
+        let spec = LabSpec::from_resources(LAB, resources, |_| true).map_err(&fail)?;
+        let lab = Lab::up(spec).map_err(&fail)?;
+        LabStage::start(lab, tcp_ports)
+    }
+
+    fn start(mut lab: Lab, tcp_ports: &BTreeSet<u16>) -> Result<LabStage, Failure> {
+        match LabStage::connected(&mut lab, tcp_ports) {
+            Ok((runtime, admin)) => Ok(LabStage { lab, runtime, admin }),
+            Err(failure) => {
+                lab.down().map_err(lab_failure("what was made could not be removed"))?;
+                Err(failure)
+            }
+        }
+    }
+
+    fn connected(lab: &mut Lab, tcp_ports: &BTreeSet<u16>) -> Result<(Runtime, Admin), Failure> {
+        let fail = lab_failure("the workloads do not listen");
+        let listen: Vec<Listen> = tcp_ports.iter().map(|&port| Listen::Tcp(port)).collect();
+        let keys: Vec<WorkloadKey> = lab.spec().workloads.iter().map(|w| w.key.clone()).collect();
+        for key in keys {
+            lab.listen(&key, &listen).map_err(&fail)?;
+        }
+        fleet::start_controller(lab)?;
+        let runtime = fleet::fabric_runtime(lab)?;
+        let admin = fleet::connect(lab, &runtime)?;
+        Ok((runtime, admin))
+    }
+}
+
+/// The workload behind a port.
+fn workload(port: &ObjectKey) -> WorkloadKey {
+    WorkloadKey::new(&*port.project, &*port.name)
+}
+
+impl Stage for LabStage {
+    fn describe(&self) -> String {
+        format!(
+            "{} and {} as network namespaces, a controller and an agent each as processes",
+            render::count(self.lab.spec().hosts.len(), "host"),
+            render::count(self.lab.spec().workloads.len(), "workload"),
+        )
+    }
+
+    fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    fn admin(&self) -> Admin {
+        self.admin.clone()
+    }
+
+    fn start_agents(&mut self) -> Result<(), Failure> {
+        let hosts: Vec<String> =
+            self.lab.spec().hosts.iter().map(|host| host.name.clone()).collect();
+        hosts.iter().try_for_each(|host| fleet::start_agent(&mut self.lab, host))
+    }
+
+    fn move_workload(&mut self, port: &ObjectKey, host: &str) -> Result<(), Failure> {
+        let fail = lab_failure("the workload does not move");
+        self.lab.move_workload(&workload(port), host).map_err(&fail)
+    }
+
+    fn attempt(&mut self, attempts: &[Attempt]) -> Result<Vec<Seen>, Failure> {
+        let probes: Vec<Probe> = attempts
+            .iter()
+            .map(|attempt| {
+                let to = SocketAddr::new(attempt.address, attempt.port);
+                Probe::new(&workload(&attempt.from), Check::Tcp(to))
+            })
+            .collect();
+        let fail = lab_failure("the connections cannot be tried");
+        let outcomes = self.lab.probe(&probes, ATTEMPT_WAIT).map_err(&fail)?;
+        outcomes.into_iter().map(to_seen).collect()
+    }
+
+    fn stop_controller(&mut self) -> Result<(), Failure> {
+        fleet::stop(&mut self.lab, fleet::CONTROLLER)
+    }
+
+    fn restart_agent(&mut self, host: &str) -> Result<(), Failure> {
+        let fail = lab_failure("the agent does not end");
+        self.lab.kill(&fleet::agent_label(host)).map_err(&fail)?;
+        fleet::start_agent(&mut self.lab, host)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Failure> {
+        let LabStage { lab, runtime, admin } = *self;
+        // Their sockets would keep the fabric's namespace alive.
+        drop(admin);
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        lab.down().map_err(lab_failure("the lab of the demo does not go down"))
+    }
+}
+
+fn to_seen(outcome: Outcome) -> Result<Seen, Failure> {
+    Ok(match outcome {
+        Outcome::Connected { by: Some(by) } => {
+            Seen::Answered(ObjectKey::new(Kind::LogicalPort, by.project, by.name))
+        }
+        Outcome::Connected { by: None } => {
+            return Err(Failure::refused("a connection opened, and nobody said who accepted it"));
+        }
+        Outcome::Refused => Seen::Unanswered("it was refused".to_owned()),
+        Outcome::TimedOut => Seen::Unanswered("nobody answered".to_owned()),
+        Outcome::Unreachable => Seen::Unanswered("it was unreachable".to_owned()),
+        Outcome::Failed(error) => {
+            return Err(Failure::refused(format!("a connection could not be tried: {error}")));
+        }
+    })
+}

@@ -1,0 +1,4 @@
+//! See `spanwire_fuzz::kubernetes`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| spanwire_fuzz::kubernetes(data));

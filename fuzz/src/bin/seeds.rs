@@ -1,0 +1,193 @@
+//! Writes the seeds of every target: `seeds DIRECTORY`.
+
+use prost::Message;
+use spanwire_fuzz::{WORLD, join, world};
+use spanwire_hostproto::codec::{encode_delta, encode_full, encode_removed};
+use spanwire_hostproto::message::Hello;
+use spanwire_hostproto::{
+    ChangeLog, ClusterId, ControllerSession, EngineSource, HostCommand, HostIdentity, HostSession,
+};
+use spanwire_topology::view::{Item, ItemDelta};
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Matches as ACLs have them, one seed each.
+const MATCHES: [&str; 8] = [
+    "outport == @pg_web && ip4.src == $pg_app_ip4 && tcp.dst == {80, 443}",
+    "inport == \"web-0\" && ip6.dst == {fd00::/64, fd01::1} && udp.dst >= 7000 && udp.dst <= 7010",
+    "outport == @pg && icmp4 && icmp4.type == 8 && icmp4.code == 0",
+    "inport == @pg && (arp || ip)",
+    "outport == @pg && !(ip4.src == $as_office || ip4.src == 10.0.0.0/8) && ip4",
+    "ip && sctp.src == 1..5",
+    "outport == {@a, @b, \"c\"} && ip4.src != 10.1.2.3",
+    "inport == @pg && ip4 && 100 < tcp.dst < 200",
+];
+
+/// Kubernetes objects.
+const PODS: &str = r#"{"apiVersion":"v1","kind":"List","items":[
+{"kind":"Node","metadata":{"name":"n1"},"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.1"}]}},
+{"kind":"Namespace","metadata":{"name":"shop","labels":{"team":"a"}}},
+{"kind":"Pod","metadata":{"name":"web","namespace":"shop","labels":{"app":"web"}},
+ "spec":{"nodeName":"n1","containers":[{"name":"c","ports":[{"name":"http","containerPort":80}]}]},
+ "status":{"phase":"Running","podIP":"10.1.0.1","podIPs":[{"ip":"10.1.0.1"},{"ip":"fd00::1"}]}},
+{"kind":"NetworkPolicy","metadata":{"name":"p","namespace":"shop"},
+ "spec":{"podSelector":{"matchLabels":{"app":"web"}},"policyTypes":["Ingress","Egress"],
+ "ingress":[{"from":[{"namespaceSelector":{},"podSelector":{"matchExpressions":
+ [{"key":"app","operator":"In","values":["a","b"]}]}},
+ {"ipBlock":{"cidr":"10.0.0.0/8","except":["10.1.0.0/16"]}}],
+ "ports":[{"protocol":"TCP","port":"http"},{"protocol":"UDP","port":53,"endPort":60}]}],
+ "egress":[{}]}}]}"#;
+
+fn main() -> io::Result<()> {
+    let directory = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("corpus"), PathBuf::from);
+    let seeds: [(&str, Vec<Vec<u8>>); 7] = [
+        ("manifest", manifests()),
+        ("ovn_dump", dumps()),
+        ("ovn_match", MATCHES.iter().map(|text| text.as_bytes().to_vec()).collect()),
+        ("kubernetes", vec![PODS.as_bytes().to_vec()]),
+        ("host_update", updates()),
+        ("host_session", vec![conversation().0]),
+        ("controller_session", vec![conversation().1]),
+    ];
+    seeds.iter().try_for_each(|(target, seeds)| write(&directory.join(target), seeds))
+}
+
+fn write(directory: &Path, seeds: &[Vec<u8>]) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    for (n, seed) in seeds.iter().enumerate() {
+        fs::write(directory.join(format!("seed-{n:02}")), seed)?;
+    }
+    Ok(())
+}
+
+/// The world as one file, each of its documents, and a list in JSON.
+fn manifests() -> Vec<Vec<u8>> {
+    let mut seeds = vec![WORLD.as_bytes().to_vec()];
+    seeds.extend(WORLD.split("---\n").map(|document| document.as_bytes().to_vec()));
+    seeds.push(br#"{"kind":"List","items":[{"kind":"Host","metadata":{"name":"h"}}]}"#.to_vec());
+    seeds
+}
+
+/// A northbound database of a switch with two ports, a port group and an ACL, table by table as
+/// `ovsdb-client -f json dump` prints it.
+fn dumps() -> Vec<Vec<u8>> {
+    let id = |n: u32| format!(r#"["uuid","00000000-0000-4000-8000-{n:012}"]"#);
+    let table = |name: &str, headings: &str, rows: &[String]| {
+        format!(
+            "{{\"caption\":\"{name} table\",\"data\":[{}],\"headings\":[{headings}]}}\n",
+            rows.join(",")
+        )
+    };
+    let empty = r#"["set",[]]"#;
+    let map = |key: &str, value: &str| format!(r#"["map",[["{key}","{value}"]]]"#);
+    let none = r#"["map",[]]"#;
+    let mut dump = table(
+        "Logical_Switch",
+        r#""_uuid","acls","external_ids","name","other_config","ports""#,
+        &[format!(
+            r#"[{},{empty},{none},"web",{none},["set",[{},{}]]]"#,
+            id(1),
+            id(2),
+            id(3)
+        )],
+    );
+    let port = |n: u32, address: &str| {
+        format!(
+            r#"[{},"0a:00:00:00:00:{n:02} {address}",{},"p{n}",{},["set",["0a:00:00:00:00:{n:02} {address}"]],"",{empty}]"#,
+            id(n),
+            map("tenant", "t0"),
+            map("requested-chassis", "host-01"),
+        )
+    };
+    dump += &table(
+        "Logical_Switch_Port",
+        r#""_uuid","addresses","external_ids","name","options","port_security","type","enabled""#,
+        &[port(2, "10.0.0.2"), port(3, "10.0.0.3")],
+    );
+    dump += &table(
+        "Port_Group",
+        r#""_uuid","acls","external_ids","name","ports""#,
+        &[format!(r#"[{},{},{none},"pg",["set",[{},{}]]]"#, id(4), id(5), id(2), id(3))],
+    );
+    dump += &table(
+        "ACL",
+        r#""_uuid","action","direction","external_ids","log","match","name","priority""#,
+        &[format!(
+            r#"[{},"allow-related","to-lport",{none},false,"outport == @pg && ip4.src == $pg_ip4 && tcp.dst == 80",{empty},1000]"#,
+            id(5)
+        )],
+    );
+    vec![dump.into_bytes()]
+}
+
+/// Every item of the world, whole; some removed; and differences.
+fn updates() -> Vec<Vec<u8>> {
+    let engine = world();
+    let mut seeds = Vec::new();
+    for host in ["host-01", "host-02"].iter().filter_map(|host| engine.host_id(host)) {
+        for (key, item) in engine.host_view(host).items {
+            seeds.push(encode_full(key, item.version, &item.item).to_vec());
+            seeds.push(encode_removed(key).to_vec());
+            let delta = match &*item.item {
+                Item::Shard(added) => {
+                    ItemDelta::Shard { removed: Vec::new(), added: added.clone() }
+                }
+                Item::Locators(added) => {
+                    ItemDelta::Locators { removed: Vec::new(), added: added.clone() }
+                }
+                _ => continue,
+            };
+            seeds.push(encode_delta(key, 4, item.version, &delta).to_vec());
+        }
+    }
+    seeds
+}
+
+/// What controller and host say to each other from hello to acknowledgement.
+fn conversation() -> (Vec<u8>, Vec<u8>) {
+    let engine = world();
+    let mut log = ChangeLog::new(1 << 20, 1 << 20);
+    let (mut to_host, mut to_controller) = (Vec::new(), Vec::new());
+    let Some(host) = engine.host_id("host-01") else { return (to_host, to_controller) };
+    let identity = HostIdentity {
+        host: "host-01".into(),
+        instance: 1,
+        agent_version: "0".to_owned(),
+        datapath: "record".to_owned(),
+    };
+    let mut agent = HostSession::new(identity, None);
+    let mut commands: VecDeque<HostCommand> = agent.process_connected().into();
+    let mut controller: Option<ControllerSession> = None;
+    let (mut host_messages, mut controller_messages) = (Vec::new(), Vec::new());
+    while let Some(command) = commands.pop_front() {
+        match command {
+            HostCommand::Send(message) => {
+                host_messages.push(message.encode_to_vec());
+                match &mut controller {
+                    None => {
+                        let hello = Hello::from_first_message(message).expect("a hello of ours");
+                        controller = Some(ControllerSession::new(hello, Duration::ZERO));
+                    }
+                    Some(session) => drop(session.process_message(message, Duration::ZERO)),
+                }
+            }
+            HostCommand::Apply(change) => {
+                commands.extend(agent.process_applied(change.to, Vec::new()));
+            }
+            HostCommand::Disconnect { detail, .. } => panic!("refused: {detail}"),
+        }
+        let Some(session) = &mut controller else { continue };
+        let cluster_id = ClusterId([7; 16]);
+        let mut source = EngineSource { engine: &engine, log: &mut log, host, cluster_id };
+        while let Some(message) = session.next_message(&mut source, Duration::ZERO) {
+            controller_messages.push(message.encode_to_vec());
+            commands.extend(agent.process_message(message));
+        }
+    }
+    to_host.extend(join(&controller_messages));
+    to_controller.extend(join(&host_messages));
+    (to_host, to_controller)
+}
