@@ -50,7 +50,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The file is too large to be a configuration.
-    #[error("{}: {bytes} bytes are too many for a configuration: the most is {max}", path.display())]
+    #[error("{}: {bytes} bytes are too many: a configuration has {max} at most", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,

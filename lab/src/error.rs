@@ -91,8 +91,8 @@ pub enum LabError {
     },
     /// The recorded state of a lab cannot be understood.
     #[error(
-        "{} does not hold the state of a lab: {problem}; if it was written by another release, take \
-         the lab down with that one, else delete its namespaces (`ip netns list`) and the file",
+        "{} does not hold the state of a lab: {problem}; if another release wrote it, take the lab \
+         down with that one, else delete its namespaces (`ip netns list`) and the file",
         path.display()
     )]
     Record {

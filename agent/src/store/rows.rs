@@ -187,7 +187,9 @@ mod tests {
         }
 
         #[test]
-        fn one_changed_bit_is_noticed(row in prop::collection::vec(any::<u8>(), 0..40), bit: usize) {
+        fn one_changed_bit_is_noticed(
+            row in prop::collection::vec(any::<u8>(), 0..40), bit: usize,
+        ) {
             let mut sealed = seal(&row);
             prop_assert_eq!(unseal(&sealed).unwrap(), row);
             let bit = bit % (sealed.len() * 8);
