@@ -25,12 +25,14 @@ mod namespace;
 pub mod probe;
 mod process;
 mod record;
+mod slice;
 mod spec;
 
 pub use error::{LabError, Missing};
 pub use lab::{Lab, ProcessSpec};
 pub use process::{ProcessId, ProcessRecord};
 pub use record::{LabPhase, LabRecord, Place, STATE_ROOT, list};
+pub use slice::slice;
 pub use spec::{
     DEFAULT_UNDERLAY, DEFAULT_UNDERLAY_MTU, LAB_HOST_NAME_MAX, LAB_HOSTS_MAX, LAB_NAME_MAX,
     LAB_WORKLOADS_MAX, LabHost, LabSpec, LabWorkload, OVERLAY_OVERHEAD, UNDERLAY_MTU_MAX,
