@@ -1,5 +1,6 @@
 //! What an operator may set.
 
+use crate::limits::{HISTORY_CHANGES_MAX, LOG_ENTRIES_KEPT, SNAPSHOT_ENTRIES, SNAPSHOT_LOG_BYTES};
 use serde::Deserialize;
 use spanwire_hostproto::limits::{CACHE_BYTES_MAX_DEFAULT, LOG_BYTES_MAX_DEFAULT};
 use std::net::SocketAddr;
@@ -35,12 +36,12 @@ pub struct Config {
     /// Address and port of the Prometheus metrics (`/metrics`); none if absent.
     #[serde(default)]
     pub metrics_listen: Option<SocketAddr>,
-    /// Memory for what can be made again.
+    /// Bounds on memory and on the log.
     #[serde(default)]
     pub limits: Limits,
 }
 
-/// Bounds on memory for what can be made again.
+/// Bounds on memory for what can be made again, and on the length of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -50,6 +51,12 @@ pub struct Limits {
     pub item_cache_bytes: usize,
     /// Changes of objects that are kept for watches.
     pub history_changes: usize,
+    /// Log entries after which a snapshot is taken and the log is cut.
+    pub snapshot_entries: u64,
+    /// Bytes of log entries after which a snapshot is taken and the log is cut.
+    pub snapshot_log_bytes: u64,
+    /// Log entries that are kept before a snapshot, for replicas that are a little behind.
+    pub log_entries_kept: u64,
 }
 
 impl Default for Limits {
@@ -57,7 +64,10 @@ impl Default for Limits {
         Limits {
             change_log_bytes: LOG_BYTES_MAX_DEFAULT,
             item_cache_bytes: CACHE_BYTES_MAX_DEFAULT,
-            history_changes: crate::limits::HISTORY_CHANGES_MAX,
+            history_changes: HISTORY_CHANGES_MAX,
+            snapshot_entries: SNAPSHOT_ENTRIES,
+            snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
+            log_entries_kept: LOG_ENTRIES_KEPT,
         }
     }
 }

@@ -1,22 +1,19 @@
 //! Starting and stopping a controller.
 
 use crate::api::{AdminService, HostService};
-use crate::config::Config;
+use crate::config::{Config, Limits};
+use crate::consensus::RedbLog;
 use crate::core::{Core, CoreHandle, Replica};
 use crate::data_dir::{DataDir, Identity};
 use crate::error::ControllerError;
-use crate::history::History;
 use crate::limits::{DRAIN_WAIT, START_WAIT};
 use crate::metrics::Metrics;
-use crate::publisher::Publisher;
-use crate::shared::{Shared, Standing};
+use crate::shared::Shared;
 use crate::tasks::{spawn_health, spawn_server};
-use parking_lot::RwLock;
-use spanwire_topology::Engine;
+use crate::telemetry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -44,18 +41,9 @@ impl Controller {
             None => None,
         };
         let (metrics, registry) = Metrics::new();
-        let publisher =
-            Publisher::new(identity.cluster_id, limits.change_log_bytes, limits.item_cache_bytes);
-        let shared = Arc::new(Shared {
-            state: RwLock::new(Engine::new()),
-            history: History::new(limits.history_changes),
-            publisher,
-            standing: watch::Sender::new(Standing::of_follower(identity.replica_id)),
-            revision: watch::Sender::new(0),
-            metrics,
-        });
+        let shared = Arc::new(Shared::new(identity, &limits, metrics));
         let stopped = CancellationToken::new();
-        let (core, handle) = start_core(identity, log, shared.clone(), &stopped).await?;
+        let (core, handle) = start_core(data_dir, log, shared.clone(), limits, &stopped).await?;
         let core = wait_current(core, &shared, &stopped).await?;
         let draining = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -72,7 +60,7 @@ impl Controller {
             None => None,
         };
         let revision = *shared.revision.borrow();
-        tracing::info!(cluster = %identity.cluster_id, %address, revision, "controller serves");
+        telemetry::controller_serves(identity.cluster_id, address, revision);
         Ok(RunningController {
             identity,
             address,
@@ -83,7 +71,6 @@ impl Controller {
             tasks,
             draining,
             stopped,
-            _data_dir: data_dir,
         })
     }
 }
@@ -98,17 +85,20 @@ fn join_error(error: tokio::task::JoinError) -> ControllerError {
 }
 
 async fn start_core(
-    identity: Identity,
-    log: crate::consensus::RedbLog,
+    data_dir: DataDir,
+    log: RedbLog,
     shared: Arc<Shared>,
+    limits: Limits,
     stopped: &CancellationToken,
 ) -> Result<(Core, CoreHandle), ControllerError> {
+    let replica_id = data_dir.identity().replica_id;
     let opened = tokio::task::spawn_blocking({
         let shared = shared.clone();
-        move || Replica::open(identity.replica_id, Arc::new(log), shared)
+        move || Replica::open(replica_id, Arc::new(log), shared, limits)
     });
     let replica = opened.await.map_err(join_error)??;
-    Core::start(replica, shared, stopped.clone()).map_err(ControllerError::Thread)
+    // The data directory is ours until the core has stopped, not only until it was told to.
+    Core::start(replica, shared, stopped.clone(), data_dir).map_err(ControllerError::Thread)
 }
 
 /// Waits until the state includes the whole log.
@@ -147,7 +137,6 @@ pub struct RunningController {
     tasks: TaskTracker,
     draining: CancellationToken,
     stopped: CancellationToken,
-    _data_dir: DataDir,
 }
 
 impl RunningController {
@@ -182,7 +171,7 @@ impl RunningController {
     /// # Errors
     /// Why the controller had stopped by itself before.
     pub async fn shutdown(mut self) -> Result<(), ControllerError> {
-        tracing::info!("controller stops");
+        telemetry::controller_stops();
         self.draining.cancel();
         self.tasks.close();
         // A host that does not take its last message does not hold up the others' controller.

@@ -33,6 +33,7 @@ pub mod publisher;
 pub mod shared;
 pub mod state;
 pub mod tasks;
+mod telemetry;
 
 pub use config::{Config, ConfigError};
 pub use controller::{Controller, RunningController};

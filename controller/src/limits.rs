@@ -68,6 +68,8 @@ pub const CONNECTION_STREAMS_MAX: u32 = 1024;
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the answer to a ping may take before the connection is given up.
 pub const KEEPALIVE_WAIT: Duration = Duration::from_secs(20);
+/// How long a host has to close its half of a stream after its last message.
+pub const STREAM_END_WAIT: Duration = Duration::from_secs(2);
 /// How long streams have to end when the controller stops.
 pub const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
@@ -79,5 +81,6 @@ const _: () = {
     // Permits of the semaphore are counted in KiB.
     assert!(PROPOSAL_BYTES_MIN.is_multiple_of(1024));
     assert!(LOG_ENTRIES_KEPT < SNAPSHOT_ENTRIES);
+    assert!(STREAM_END_WAIT.as_millis() < DRAIN_WAIT.as_millis());
     assert!(LIST_PAGE_OBJECTS_MAX <= LIST_PAGE_SCAN_MAX);
 };

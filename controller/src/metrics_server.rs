@@ -32,7 +32,7 @@ pub(crate) fn spawn(
         let server = axum::serve(listener, router);
         let served = server.with_graceful_shutdown(draining.cancelled_owned()).await;
         if let Err(error) = served {
-            tracing::error!(%error, "the metrics are not served any more");
+            crate::telemetry::metrics_stopped(&error);
         }
     });
 }

@@ -1,5 +1,7 @@
 //! What the core thread and the tasks share.
 
+use crate::config::Limits;
+use crate::data_dir::Identity;
 use crate::history::{History, Transition, mk_transition};
 use crate::limits::APPLY_TURN;
 use crate::metrics::Metrics;
@@ -68,6 +70,19 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// The empty state of a replica.
+    pub fn new(identity: Identity, limits: &Limits, metrics: Metrics) -> Shared {
+        let Limits { change_log_bytes, item_cache_bytes, history_changes, .. } = *limits;
+        Shared {
+            state: RwLock::new(Engine::new()),
+            history: History::new(history_changes),
+            publisher: Publisher::new(identity.cluster_id, change_log_bytes, item_cache_bytes),
+            standing: watch::Sender::new(Standing::of_follower(identity.replica_id)),
+            revision: watch::Sender::new(0),
+            metrics,
+        }
+    }
+
     /// Applies log entries in order, and tells sessions and watches what changed. Returns what
     /// became of each, with the request that it answers.
     pub fn apply(&self, entries: Vec<Prepared>) -> Vec<(u64, Outcome)> {

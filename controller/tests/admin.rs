@@ -1,5 +1,7 @@
 //! The admin API over real gRPC, and restarts.
 
+#![allow(clippy::unwrap_used)] // a panic here is a failed test
+
 mod common;
 
 use common::{

@@ -1,7 +1,9 @@
 //! The host stream's service: Subscribe.
 
 use crate::core::CoreHandle;
+use crate::limits::STREAM_END_WAIT;
 use crate::publisher::serve_host;
+use crate::telemetry;
 use spanwire_hostproto::Hello;
 use spanwire_hostproto::limits::HELLO_WAIT;
 use spanwire_hostproto::message::{refused, refused_message};
@@ -51,13 +53,21 @@ impl wire::host_stream_server::HostStream for HostService {
         self.tasks.spawn(async move {
             let mut inbound = request.into_inner();
             if let Err(refusal) = service.serve(&mut inbound, &outbound).await {
-                tracing::info!(detail = refusal.detail, "refused a host");
+                telemetry::host_refused(&refusal.detail);
                 // Of no use to a host that is gone.
                 let _ = outbound.send(Ok(refused_message(refusal))).await;
             }
+            drop(outbound);
+            let _ = timeout(STREAM_END_WAIT, discard(&mut inbound)).await;
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(received))))
     }
+}
+
+/// Reads on until the host has closed its half. Without this, a message of the host that crosses
+/// our last one meets a closed stream, which is then reset, and our last message is lost on the way.
+async fn discard(inbound: &mut Streaming<wire::HostMessage>) {
+    while let Some(Ok(_)) = inbound.next().await {}
 }
 
 impl HostService {
@@ -99,14 +109,14 @@ impl HostService {
             Ok(Ok(connection)) => connection,
             Ok(Err(unknown)) => return Err(refused(Reason::UnknownHost, unknown.to_string())),
             Err(error) => {
-                tracing::error!(%error, "a host's connection broke off");
+                telemetry::request_broke_off(&error);
                 let detail = "the controller broke off: this is a defect, see its log";
                 return Err(refused(Reason::Draining, detail));
             }
         };
-        tracing::info!(%host, instance, revision, "host connected");
+        telemetry::host_connected(&host, instance, revision);
         serve_host(shared, connection, inbound, outbound.clone(), self.draining.clone()).await;
-        tracing::info!(%host, instance, "host disconnected");
+        telemetry::host_disconnected(&host, instance);
         Ok(())
     }
 }

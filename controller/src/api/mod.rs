@@ -117,7 +117,7 @@ async fn blocking<R: Send + 'static>(
 ) -> Result<R, Status> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| {
-        tracing::error!(%error, "a request broke off");
+        crate::telemetry::request_broke_off(&error);
         Err(Status::internal("the request broke off: this is a defect, see the controller's log"))
     })
 }

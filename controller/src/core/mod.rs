@@ -15,11 +15,13 @@ pub use replica::{CoreError, Replica};
 use crate::consensus::LogStore;
 use crate::limits::PROPOSALS_MAX;
 use crate::shared::{Outcome, Shared};
+use crate::telemetry;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// What the core is asked to do.
 #[derive(Debug)]
@@ -45,18 +47,23 @@ pub struct Core {
 }
 
 impl Core {
-    /// Starts the thread. `stopped` is cancelled when it ends, for whatever reason.
+    /// Starts the thread. `stopped` is cancelled when it ends, for whatever reason, and `held` is
+    /// dropped.
     pub fn start<S: LogStore>(
         replica: Replica<S>,
         shared: Arc<Shared>,
-        stopped: tokio_util::sync::CancellationToken,
+        stopped: CancellationToken,
+        held: impl Send + 'static,
     ) -> std::io::Result<(Core, CoreHandle)> {
         // One more than callers may have in it, for the request to stop.
         let (commands, received) = sync_channel(PROPOSALS_MAX + 1);
         let thread = Builder::new().name("spanwire-core".to_owned()).spawn(move || {
             // Held by the thread, so that it is cancelled by a panic as well.
             let _stopped = stopped.drop_guard();
-            run(replica, &received)
+            let _held = held;
+            // Goes before them: once the core is known to have stopped, nothing can be asked of it.
+            let received = received;
+            run(replica, &received).inspect_err(|error| telemetry::core_stopped(error))
         })?;
         let handle = CoreHandle::new(commands.clone(), shared);
         Ok((Core { thread, commands }, handle))

@@ -3,6 +3,7 @@
 use super::Command;
 use super::handle::ProposeError;
 use super::snapshotter::Snapshotter;
+use crate::config::Limits;
 use crate::consensus::{Event, LogStore, Node, NodeConfig, NodeError, Role, StoreError, Write};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_PROPOSALS_MAX, TICK};
 use crate::shared::{Outcome, Shared, Standing};
@@ -67,6 +68,7 @@ impl<S: LogStore> Replica<S> {
         replica_id: u64,
         store: Arc<S>,
         shared: Arc<Shared>,
+        limits: Limits,
     ) -> Result<Replica<S>, CoreError> {
         let applied_index = match store.snapshot()? {
             Some(snapshot) => restore(&shared, &snapshot)?,
@@ -77,7 +79,7 @@ impl<S: LogStore> Replica<S> {
         if !node.is_sole_voter() {
             return Err(CoreError::NotAlone { voters: node.conf_state().voters });
         }
-        let snapshotter = Snapshotter::new(store.clone(), shared.clone(), applied_index);
+        let snapshotter = Snapshotter::new(store.clone(), shared.clone(), limits, applied_index);
         Ok(Replica {
             node,
             store,

@@ -1,9 +1,10 @@
 //! When a snapshot is taken, and how: beside the writer, so that it goes on.
 
+use crate::config::Limits;
 use crate::consensus::{LogStore, StoreError};
-use crate::limits::{LOG_ENTRIES_KEPT, SNAPSHOT_ENTRIES, SNAPSHOT_LOG_BYTES};
 use crate::shared::Shared;
 use crate::state::encode_snapshot;
+use crate::telemetry;
 use raft::eraftpb::{Entry, Snapshot, SnapshotMetadata};
 use spanwire_topology::engine;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::thread::{Builder, JoinHandle};
 pub(super) struct Snapshotter<S> {
     store: Arc<S>,
     shared: Arc<Shared>,
+    limits: Limits,
     /// The last entry in the newest snapshot, or in the one that is being written.
     snapshot_index: u64,
     log_bytes: u64,
@@ -20,8 +22,13 @@ pub(super) struct Snapshotter<S> {
 }
 
 impl<S: LogStore> Snapshotter<S> {
-    pub(super) fn new(store: Arc<S>, shared: Arc<Shared>, snapshot_index: u64) -> Snapshotter<S> {
-        Snapshotter { store, shared, snapshot_index, log_bytes: 0, running: None }
+    pub(super) fn new(
+        store: Arc<S>,
+        shared: Arc<Shared>,
+        limits: Limits,
+        snapshot_index: u64,
+    ) -> Snapshotter<S> {
+        Snapshotter { store, shared, limits, snapshot_index, log_bytes: 0, running: None }
     }
 
     /// Takes an entry that is being applied.
@@ -33,7 +40,8 @@ impl<S: LogStore> Snapshotter<S> {
     /// the replica: the state is that of `applied_index`.
     pub(super) fn process_applied(&mut self, applied_index: u64) {
         let entries = applied_index.saturating_sub(self.snapshot_index);
-        let is_due = entries >= SNAPSHOT_ENTRIES || self.log_bytes >= SNAPSHOT_LOG_BYTES;
+        let is_due = entries >= self.limits.snapshot_entries
+            || self.log_bytes >= self.limits.snapshot_log_bytes;
         let is_running = self.running.as_ref().is_some_and(|thread| !thread.is_finished());
         if !is_due || is_running {
             return;
@@ -41,14 +49,15 @@ impl<S: LogStore> Snapshotter<S> {
         // Sharing the objects is quick; encoding and writing them is not, and happens beside.
         let state = self.shared.state.read().export();
         let (store, shared) = (self.store.clone(), self.shared.clone());
+        let keep = self.limits.log_entries_kept;
         let thread = Builder::new().name("spanwire-snapshot".to_owned()).spawn(move || {
-            match save(&*store, &state, applied_index) {
+            match save(&*store, &state, applied_index, keep) {
                 Ok(()) => {
                     shared.metrics.snapshots.inc();
-                    tracing::info!(index = applied_index, "took a snapshot and cut the log");
+                    telemetry::snapshot_taken(applied_index);
                 }
                 // The log is whole without it. If the disk is at fault, the next write says so.
-                Err(error) => tracing::error!(%error, "could not take a snapshot"),
+                Err(error) => telemetry::snapshot_failed(&error),
             }
         });
         match thread {
@@ -57,7 +66,7 @@ impl<S: LogStore> Snapshotter<S> {
                 self.snapshot_index = applied_index;
                 self.log_bytes = 0;
             }
-            Err(error) => tracing::error!(%error, "could not start a thread for a snapshot"),
+            Err(error) => telemetry::snapshot_failed(&error),
         }
     }
 
@@ -73,11 +82,12 @@ fn save(
     store: &impl LogStore,
     state: &engine::Snapshot,
     applied_index: u64,
+    keep: u64,
 ) -> Result<(), StoreError> {
     let (_, conf_state) = store.initial_state()?;
     let term = store.term(applied_index)?;
     let metadata = SnapshotMetadata { conf_state: Some(conf_state), index: applied_index, term };
     let data = encode_snapshot(state, applied_index);
     store.save_snapshot(&Snapshot { data: data.into(), metadata: Some(metadata) })?;
-    store.compact(applied_index.saturating_sub(LOG_ENTRIES_KEPT))
+    store.compact(applied_index.saturating_sub(keep))
 }

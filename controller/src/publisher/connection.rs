@@ -2,6 +2,7 @@
 
 use super::{Publisher, SessionGuard};
 use crate::shared::Shared;
+use crate::telemetry;
 use parking_lot::Mutex;
 use spanwire_hostproto::{
     ControllerSession, EngineSource, Hello, SessionEvent, SessionStatus, wire,
@@ -194,19 +195,15 @@ fn process_message(shared: &Shared, connection: &Connection, message: wire::Host
     match event {
         SessionEvent::None => {}
         SessionEvent::Acknowledged { revision } => {
-            tracing::debug!(host = %connection.name, revision, "host realized a revision");
+            telemetry::host_realized(&connection.name, revision);
             shared.publisher.process_progress();
         }
-        SessionEvent::Drifted(drift) => {
-            let newest = drift.findings.last().map_or("", String::as_str);
-            let repaired = drift.repaired_total;
-            tracing::warn!(host = %connection.name, repaired, newest, "host put drift right");
-        }
+        SessionEvent::Drifted(drift) => telemetry::host_drifted(&connection.name, &drift),
         SessionEvent::Complained { detail } => {
-            tracing::warn!(host = %connection.name, detail, "host could not use a batch");
+            telemetry::host_complained(&connection.name, &detail);
         }
         SessionEvent::Refused { detail } => {
-            tracing::warn!(host = %connection.name, detail, "host broke the protocol");
+            telemetry::host_broke_protocol(&connection.name, &detail);
         }
     }
 }

@@ -10,7 +10,7 @@
 //! ```
 
 // Each test binary uses its own part of this, and a panic here is a failed test.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod fake_host;
 

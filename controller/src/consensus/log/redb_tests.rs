@@ -89,9 +89,9 @@ fn a_flipped_bit_is_found_or_harmless() {
             if name == "tail" {
                 true
             } else if **byte == 0 {
-                at % 8191 == 0
+                at % 16381 == 0
             } else {
-                at % 23 == 0
+                at % 53 == 0
             }
         });
         for (at, _) in places {
