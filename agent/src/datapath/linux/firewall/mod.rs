@@ -212,7 +212,14 @@ impl Firewall {
         if search.refusal().is_some() {
             return Err(error);
         }
-        let all: Vec<ItemKey> = search.excluded.iter().copied().collect();
+        // Members before the policies that use them: a policy without members has no rules that
+        // could be refused, and the members would be blamed for it.
+        let mut all: Vec<ItemKey> = search.excluded.iter().copied().collect();
+        all.sort_by_key(|key| match key {
+            ItemKey::Blocks(_) | ItemKey::Shard { .. } => 0,
+            ItemKey::Policy(_) => 2,
+            _ => 1,
+        });
         let mut found = BTreeMap::new();
         search.probe(&all, &mut found);
         self.refused.extend(found);

@@ -25,6 +25,7 @@ pub(crate) enum Step {
     AddRule(Rule),
     MakeDevice { name: Text, device: Device },
     AdjustDevice { name: Text, device: Device },
+    BringUp(Text),
     WriteSetting(Setting, String),
     AddAddress { device: Text, address: IpNet },
     AddEndpoint { device: Text, mac: Mac, vtep: IpAddr },
@@ -45,7 +46,8 @@ impl Step {
             | Step::AddEndpoint { device, .. }
             | Step::AddNeighbour { device, .. }
             | Step::AddProxy { device, .. }
-            | Step::AdjustDevice { name: device, .. } => Some(device),
+            | Step::AdjustDevice { name: device, .. }
+            | Step::BringUp(device) => Some(device),
             Step::AddRoute { route, .. } => Some(&route.device),
             Step::WriteSetting(setting, _) | Step::ResetSetting(setting) => setting.device.as_ref(),
             Step::RemoveRoute { .. }
@@ -96,6 +98,7 @@ impl fmt::Display for Step {
                 write!(f, "setting {}", setting.relative_path())
             }
             Step::RemoveDevice(name)
+            | Step::BringUp(name)
             | Step::MakeDevice { name, .. }
             | Step::AdjustDevice { name, .. } => write!(f, "device {name}"),
             Step::RemoveRule(rule) | Step::AddRule(rule) => match &rule.selector {
@@ -160,16 +163,33 @@ impl Changes {
         for rule in wanted.rules.difference(&present.rules) {
             self.provide.push(Step::AddRule(rule.clone()));
         }
+        let mut to_bring_up = Vec::new();
         for (name, device) in &wanted.devices {
             let (name, device) = (name.clone(), device.clone());
+            // The two ends of a crossing can go up only when both are there.
+            let far = match &device {
+                Device::Crossing { far } => Some(far.clone()),
+                _ => None,
+            };
             match present.devices.get(&name) {
-                None => self.provide.push(Step::MakeDevice { name, device }),
-                Some(have) if *have != device || present.down.contains(&name) => {
-                    self.provide.push(Step::AdjustDevice { name, device });
+                None => {
+                    self.provide.push(Step::MakeDevice { name: name.clone(), device });
+                    if let Some(far) = far {
+                        to_bring_up.extend([name, far]);
+                    }
                 }
-                Some(_) => {}
+                Some(have) => {
+                    if *have != device {
+                        self.provide.push(Step::AdjustDevice { name: name.clone(), device });
+                    }
+                    if present.down.contains(&name) {
+                        to_bring_up.push(name);
+                        to_bring_up.extend(far);
+                    }
+                }
             }
         }
+        self.provide.extend(to_bring_up.into_iter().map(Step::BringUp));
     }
 
     fn withdrawals(&mut self, present: &State, wanted: &State) {
@@ -280,8 +300,10 @@ impl State {
                 self.rules.insert(rule);
             }
             Step::MakeDevice { name, device } | Step::AdjustDevice { name, device } => {
-                self.down.remove(&name);
                 self.devices.insert(name, device);
+            }
+            Step::BringUp(name) => {
+                self.down.remove(&name);
             }
             Step::WriteSetting(setting, value) => {
                 self.settings.insert(setting, value);

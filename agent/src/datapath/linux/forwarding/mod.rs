@@ -23,7 +23,7 @@ use read::Links;
 use settings::Before;
 use spanwire_topology::model::{Text, Vni};
 use spanwire_topology::view::{HostView, ItemKey};
-use state::State;
+use state::{Device, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -63,7 +63,24 @@ impl Transition {
                 });
             }
         }
-        for (step, message) in &self.failures {
+        // What was to be on a device that could not be made is not news.
+        let unmade: BTreeSet<&Text> = self
+            .failures
+            .iter()
+            .filter_map(|(step, _)| match step {
+                Step::MakeDevice { name, device: Device::Crossing { far } } => {
+                    Some([name, far].to_vec())
+                }
+                Step::MakeDevice { name, .. } => Some(vec![name]),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let failures = self
+            .failures
+            .iter()
+            .filter(|(step, _)| !step.device().is_some_and(|device| unmade.contains(device)));
+        for (step, message) in failures {
             if let Some(key) = self.owner(step) {
                 let reason = format!("{step}: {message}");
                 rejections.insert(Rejection { key, reason });
@@ -365,7 +382,7 @@ fn reachable(plan: &Plan, links: &Links) -> State {
 /// How `present` differs from what we had left.
 fn differences(present: &State, expected: &State) -> Vec<Finding> {
     let altered = |step: &Step| match step {
-        Step::AdjustDevice { .. } => true,
+        Step::AdjustDevice { .. } | Step::BringUp(_) => true,
         Step::MakeDevice { name, .. } => present.devices.contains_key(name),
         Step::WriteSetting(..) => true,
         Step::AddEndpoint { device, mac, .. } => {
@@ -392,7 +409,9 @@ fn differences(present: &State, expected: &State) -> Vec<Finding> {
         expected.record(&step);
     }
     let changes = Changes::between(present, &expected);
-    findings.extend(changes.steps().map(|step| {
+    // A setting that we have not made is none of our business.
+    let steps = changes.steps().filter(|step| !matches!(step, Step::ResetSetting(_)));
+    findings.extend(steps.map(|step| {
         let kind = match step {
             step if step.is_removal() => FindingKind::Foreign,
             step if altered(step) => FindingKind::Altered,

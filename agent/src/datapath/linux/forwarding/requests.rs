@@ -49,6 +49,12 @@ pub(crate) fn request(step: &Step, index: &BTreeMap<Text, u32>) -> Option<Reques
         Step::AdjustDevice { name, device } => {
             (RouteNetlinkMessage::NewLink(link_adjustment(on(name)?, device)), 0)
         }
+        Step::BringUp(name) => {
+            let mut message = LinkMessage::default();
+            message.header.index = on(name)?;
+            bring_up(&mut message);
+            (RouteNetlinkMessage::NewLink(message), 0)
+        }
         Step::RemoveDevice(name) => {
             let mut message = LinkMessage::default();
             message.header.index = on(name)?;
@@ -144,6 +150,7 @@ fn link_message(name: &Text, device: &Device) -> Option<LinkMessage> {
                 InfoVxlan::Learning(false),
                 InfoVxlan::Port(*port),
             ];
+            bring_up(&mut message);
             vec![LinkInfo::Kind(InfoKind::Vxlan), LinkInfo::Data(InfoData::Vxlan(data))]
         }
         Device::Crossing { far } => {
@@ -155,7 +162,10 @@ fn link_message(name: &Text, device: &Device) -> Option<LinkMessage> {
             let data = InfoData::Veth(InfoVeth::Peer(peer));
             vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)]
         }
-        Device::Null => vec![LinkInfo::Kind(InfoKind::Bridge)],
+        Device::Null => {
+            bring_up(&mut message);
+            vec![LinkInfo::Kind(InfoKind::Bridge)]
+        }
         Device::Foreign => return None,
     };
     message.attributes.push(LinkAttribute::LinkInfo(info));
@@ -164,19 +174,19 @@ fn link_message(name: &Text, device: &Device) -> Option<LinkMessage> {
 
 fn new_link(name: &Text) -> LinkMessage {
     let mut message = LinkMessage::default();
-    message.header.flags = LinkFlags::Up;
-    message.header.change_mask = LinkFlags::Up;
     message.attributes.push(LinkAttribute::IfName(name.to_string()));
     message
+}
+
+fn bring_up(message: &mut LinkMessage) {
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
 }
 
 fn link_adjustment(index: u32, device: &Device) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
-    message.header.flags = LinkFlags::Up;
-    message.header.change_mask = LinkFlags::Up;
-    if let Device::Tunnel { mac, mtu, .. } = device {
-        message.attributes.push(LinkAttribute::Address(mac.to_vec()));
+    if let Device::Tunnel { mtu, .. } = device {
         message.attributes.push(LinkAttribute::Mtu(*mtu));
     }
     message

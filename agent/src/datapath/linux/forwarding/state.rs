@@ -35,13 +35,20 @@ pub(crate) enum Device {
 }
 
 impl Device {
-    /// True if a device cannot be turned into the wanted one in place.
+    /// True if a device cannot be turned into the wanted one in place. A new MAC address would
+    /// cost it its neighbours.
     pub(crate) fn needs_replacement(&self, wanted: &Device) -> bool {
         match (self, wanted) {
             (
-                Device::Tunnel { vni, local, port, .. },
-                Device::Tunnel { vni: want_vni, local: want_local, port: want_port, .. },
-            ) => (vni, local, port) != (want_vni, want_local, want_port),
+                Device::Tunnel { vni, local, port, mac, mtu: _ },
+                Device::Tunnel {
+                    vni: want_vni,
+                    local: want_local,
+                    port: want_port,
+                    mac: want_mac,
+                    mtu: _,
+                },
+            ) => (vni, local, port, mac) != (want_vni, want_local, want_port, want_mac),
             _ => self != wanted,
         }
     }

@@ -1,0 +1,597 @@
+//! What the linux driver promises beyond the conformance suite, shown with real packets: flows that
+//! live through changes, changes that touch nothing else, drift put right, nothing left behind.
+
+mod datapath_support;
+
+use datapath_support::conformance::base;
+use datapath_support::lab::{Lab, assert_same_lines, can_run, run};
+use datapath_support::probe::{
+    Outcome, Sent, TCP_PORTS, connect, in_namespace, received, send, serve, wait_until,
+};
+use datapath_support::world::{
+    World, blocks, device, group, host, policy, port, port_with, router, switch,
+};
+use spanwire_agent::datapath::{FindingKind, ForwardingMode, LinuxConfig};
+use spanwire_topology::model::PortAttachment;
+use spanwire_topology::view::ItemKey;
+use spanwire_topology::{Kind, Resource};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The network of the conformance suite with all workloads plugged in.
+fn lab() -> (Lab, World) {
+    let mut lab = Lab::new(&[("a", LinuxConfig::default()), ("b", LinuxConfig::default())]);
+    for port in base().iter().filter(|resource| resource.key().kind == Kind::LogicalPort) {
+        lab.plug(port);
+    }
+    let world = World::new(base());
+    lab.apply_all(&world);
+    (lab, world)
+}
+
+fn ask(lab: &Lab, from: &str, to: &str, sent: Sent) -> Outcome {
+    send(&lab.namespace(from), None, to.parse().unwrap(), sent)
+}
+
+fn by(name: &str) -> Outcome {
+    Outcome::Answered(name.to_owned())
+}
+
+/// The rules of our table with their handles, which change when a rule is put anew.
+fn rule_handles(lab: &Lab, host: &str) -> Vec<(String, u64, String)> {
+    let listing = lab.run(host, "nft -j list table inet spanwire");
+    let listing: serde_json::Value = serde_json::from_str(&listing).unwrap();
+    let rules = listing["nftables"].as_array().unwrap().iter();
+    rules
+        .filter_map(|object| object.get("rule"))
+        .map(|rule| {
+            (
+                rule["chain"].as_str().unwrap().to_owned(),
+                rule["handle"].as_u64().unwrap(),
+                rule["comment"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn an_admitted_connection_outlives_its_rule_and_a_new_one_does_not() {
+    if !can_run() {
+        return;
+    }
+    let (mut lab, mut world) = lab();
+    let open = policy("p", "dbs", "in allow webs tcp:80\ndefault in drop");
+    world.put([open]);
+    lab.apply_all(&world);
+    for to in ["10.0.1.1:80", "10.0.1.2:80", "[fd00:1::2]:80"] {
+        let address: SocketAddr = to.parse().unwrap();
+        let (mut stream, _) =
+            in_namespace(&lab.namespace("web-0"), move || connect(address)).unwrap();
+        world.put([policy("p", "dbs", "in reject *")]);
+        lab.apply_all(&world);
+        for _ in 0..3 {
+            let mut echo = [0];
+            stream.write_all(b"still there?").unwrap();
+            stream.read_exact(&mut echo).unwrap();
+        }
+        assert_eq!(ask(&lab, "web-0", &address.ip().to_string(), Sent::Tcp(80)), Outcome::Refused);
+        world.put([policy("p", "dbs", "in allow webs tcp:80\ndefault in drop")]);
+        lab.apply_all(&world);
+    }
+}
+
+#[test]
+fn connections_of_isolated_domains_are_told_apart() {
+    if !can_run() {
+        return;
+    }
+    let (mut lab, mut world) = lab();
+    world.put([policy("p", "webs", "in drop * udp:53")]);
+    lab.apply_all(&world);
+    // The same addresses and ports, in two domains on one host.
+    let from_fixed_port = |name: &str, to: &str| {
+        let to: SocketAddr = to.parse().unwrap();
+        in_namespace(&lab.namespace(name), move || {
+            let socket = UdpSocket::bind(("0.0.0.0", 33_333)).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+            socket.send_to(b"hello", to).unwrap();
+            let mut answer = [0; 64];
+            socket.recv(&mut answer).map(|length| answer[..length].to_vec()).ok()
+        })
+    };
+    for to in ["10.0.0.2:53", "10.0.0.3:53"] {
+        let answer = from_fixed_port("lone-0", to).unwrap();
+        assert!(answer.starts_with(b"lone-"), "{answer:?}");
+        assert_eq!(from_fixed_port("web-0", to), None, "{to}");
+        assert!(from_fixed_port("lone-0", to).is_some(), "{to}");
+    }
+}
+
+#[test]
+fn a_change_of_members_touches_elements_and_no_rule() {
+    if !can_run() {
+        return;
+    }
+    let (mut lab, mut world) = lab();
+    world.put([
+        policy("p", "dbs", "in allow left,low tcp:80\ndefault in drop"),
+        port("web-0", "web", "a", "10.0.0.1", "app=web side=left"),
+    ]);
+    lab.apply_all(&world);
+    assert_eq!(ask(&lab, "web-2", "10.0.1.1", Sent::Tcp(80)), Outcome::Silence);
+    let before = rule_handles(&lab, "a");
+    // One more member, the first of its family, one more block, and a block cut in two.
+    world.put([
+        port("web-2", "web", "b", "10.0.0.3 fd00::3", "app=web side=left"),
+        blocks("low", "10.0.0.0/32 10.9.0.2/32 10.7.0.0/16 fd00::/127"),
+    ]);
+    lab.apply_all(&world);
+    assert_eq!(rule_handles(&lab, "a"), before);
+    assert_eq!(ask(&lab, "web-2", "10.0.1.1", Sent::Tcp(80)), by("db-0"));
+    assert_eq!(ask(&lab, "web-2", "fd00:1::1", Sent::Tcp(80)), by("db-0"));
+    assert_eq!(ask(&lab, "shared-0", "10.0.1.1", Sent::Tcp(80)), Outcome::Silence);
+    assert_eq!(ask(&lab, "shared-1", "10.0.1.1", Sent::Tcp(80)), by("db-0"));
+    // And back.
+    world.put([
+        port("web-2", "web", "b", "10.0.0.3", "app=web"),
+        blocks("low", "10.0.0.0/31 10.9.0.0/24 fd00::/127"),
+    ]);
+    lab.apply_all(&world);
+    assert_eq!(rule_handles(&lab, "a"), before);
+    assert_eq!(ask(&lab, "web-2", "10.0.1.1", Sent::Tcp(80)), Outcome::Silence);
+    assert_eq!(ask(&lab, "shared-0", "10.0.1.1", Sent::Tcp(80)), by("db-0"));
+    assert!(lab.audit("a").is_empty());
+}
+
+#[test]
+fn no_packet_meets_a_mixture_while_rules_are_swapped() {
+    if !can_run() {
+        return;
+    }
+    const SWAPS: usize = 100;
+    let (mut lab, mut world) = lab();
+    // Both admit 53 and deny 5353, in different ways: between them lies an open and a closed door.
+    let variants = [
+        policy("p", "dbs", "in allow webs udp:53\ndefault in drop"),
+        policy("p", "dbs", "in drop webs udp:100-6000\nin allow webs udp\nin reject *"),
+    ];
+    world.put([variants[0].clone()]);
+    lab.apply_all(&world);
+    let stop = Arc::new(AtomicBool::new(false));
+    let stream = |to: &'static str, answered: bool| {
+        let (namespace, stop) = (lab.namespace("web-0"), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            in_namespace(&namespace, move || {
+                let mut sent = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    // A new connection each time: an old one would pass on its state alone.
+                    let socket = UdpSocket::bind(("0.0.0.0", 0)).unwrap();
+                    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+                    socket.connect(to).unwrap();
+                    socket.send(format!("swap {to}").as_bytes()).unwrap();
+                    if answered {
+                        socket.recv(&mut [0; 64]).expect("an allowed packet was lost");
+                    } else {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    sent += 1;
+                }
+                sent
+            })
+        })
+    };
+    let streams = [
+        stream("10.0.1.1:53", true),
+        stream("10.0.1.2:53", true),
+        stream("10.0.1.1:5353", false),
+        stream("10.0.1.2:5353", false),
+    ];
+    for swap in 0..SWAPS {
+        world.put([variants[(swap + 1) % 2].clone()]);
+        lab.apply_all(&world);
+    }
+    stop.store(true, Ordering::Relaxed);
+    for stream in streams {
+        let sent: usize = stream.join().unwrap();
+        assert!(sent > SWAPS, "only {sent} packets during {SWAPS} swaps");
+    }
+    assert!(received(b"swap 10.0.1.1:53").is_some());
+    assert_eq!(received(b"swap 10.0.1.1:5353"), None);
+    assert_eq!(received(b"swap 10.0.1.2:5353"), None);
+}
+
+#[test]
+fn drift_is_found_and_put_right() {
+    if !can_run() {
+        return;
+    }
+    let (mut lab, mut world) = lab();
+    world.put([policy("p", "dbs", "in allow left,low tcp:80\ndefault in drop")]);
+    lab.apply_all(&world);
+    assert_eq!(lab.audit("a"), []);
+    let domain = World::new(base()).view("a");
+    let table = {
+        let port = World::port_uid(&domain, "web-0");
+        let item = spanwire_agent::datapath::evaluate::port(&domain, port).unwrap();
+        0x5b00_0000 + item.domain.0
+    };
+    let vni = format!("{:x}", table & 0xff_ffff);
+    let web = device("web-0");
+    let (missing, altered, foreign) =
+        (FindingKind::Missing, FindingKind::Altered, FindingKind::Foreign);
+    let damages = [
+        ("nft delete table inet spanwire".to_owned(), missing, "table inet spanwire"),
+        ("nft flush ruleset".to_owned(), missing, "table inet spanwire"),
+        ("nft flush chain inet spanwire forward".to_owned(), altered, "chain forward"),
+        ("nft insert rule inet spanwire forward accept".to_owned(), altered, "chain forward"),
+        ("nft add chain inet spanwire guest".to_owned(), foreign, "chain guest"),
+        ("nft add element inet spanwire own_v4 { foo . 0a:00:00:00:00:01 . 9.9.9.9 }".to_owned(),
+            altered, "set own_v4"),
+        (format!("nft delete element inet spanwire inbound {{ {} }}", device("db-0")),
+            altered, "map inbound"),
+        (format!("ip route del 10.0.0.2 table {table}"), missing, "route 10.0.0.2/32"),
+        (format!("ip route replace 10.0.0.3 dev spnull proto 91 scope link table {table}"),
+            altered, "route 10.0.0.3/32"),
+        (format!("ip -6 route del fd00::2 table {table}"), missing, "route fd00::2/128"),
+        (format!("ip route add 10.66.0.1 dev spnull proto 91 table {table}"),
+            foreign, "route 10.66.0.1/32"),
+        (format!("ip rule del iif {web} lookup {table}"), missing, "rule V4 iif"),
+        (format!("ip -6 rule del iif {web} lookup {table}"), missing, "rule V6 iif"),
+        (format!("ip neigh del 10.0.0.1 dev {web}"), missing, "neighbour 10.0.0.1"),
+        (format!("ip neigh replace 10.0.0.1 lladdr 02:00:00:00:00:09 nud permanent dev {web}"),
+            altered, "neighbour 10.0.0.1"),
+        (format!("ip -6 neigh del proxy fd00::2 dev {web}"), missing, "neighbour proxy fd00::2"),
+        (format!("bridge fdb del 02:5b:ac:1e:00:02 dev spx{vni}"), missing, "forwarding entry"),
+        (format!("ip link del spx{vni}"), missing, "device spx"),
+        (format!("ip link set spx{vni} down"), altered, "device spx"),
+        (format!("ip link set spx{vni} mtu 1280"), altered, "device spx"),
+        (format!("ip link del spo{vni}"), missing, "device spo"),
+        ("ip link del spnull".to_owned(), missing, "device spnull"),
+        (format!("sysctl -qw net.ipv4.conf.{web}.proxy_arp=0"), altered, "proxy_arp"),
+        (format!("sysctl -qw net.ipv6.conf.{web}.forwarding=0"), altered, "forwarding"),
+        (format!("ip addr del 169.254.1.1/32 dev {web}"), missing, "address 169.254.1.1"),
+    ];
+    for (damage, kind, subject) in damages {
+        lab.run("a", &damage);
+        let findings = lab.audit("a");
+        let found = findings.iter().find(|f| f.kind == kind && f.subject.contains(subject));
+        assert!(found.is_some(), "after {damage:?}: {findings:?}");
+        assert!(findings.iter().all(|finding| finding.repaired), "after {damage:?}: {findings:?}");
+        assert_eq!(lab.audit("a"), [], "a second audit after {damage:?}");
+        assert!(lab.rejections("a").is_empty(), "after {damage:?}");
+    }
+    assert_eq!(ask(&lab, "web-0", "10.0.1.1", Sent::Tcp(80)), by("db-0"));
+    assert_eq!(ask(&lab, "web-0", "10.0.1.2", Sent::Tcp(80)), by("db-1"));
+    assert_eq!(ask(&lab, "web-0", "10.0.1.1", Sent::Tcp(443)), Outcome::Silence);
+    assert_eq!(ask(&lab, "web-0", "10.9.0.1", Sent::Tcp(80)), by("shared-0"));
+    assert_eq!(ask(&lab, "web-0", "fd00::2", Sent::Tcp(80)), by("web-1"));
+    assert_eq!(ask(&lab, "lone-0", "10.0.0.3", Sent::Tcp(80)), by("lone-2"));
+}
+
+#[test]
+fn a_restarted_driver_takes_over_what_it_finds() {
+    if !can_run() {
+        return;
+    }
+    let (mut lab, mut world) = lab();
+    world.put([policy("p", "dbs", "in pass left tcp:80\nin allow low\ndefault in drop")]);
+    lab.apply_all(&world);
+    lab.settle("a");
+    let (state, handles) = (lab.kernel_state("a"), rule_handles(&lab, "a"));
+    lab.restart("a");
+    assert_eq!(lab.apply("a", &world), []);
+    assert_eq!(rule_handles(&lab, "a"), handles);
+    assert_same_lines("after a restart", &state, &lab.kernel_state("a"));
+    // What changed while it was away is changed, and nothing else.
+    lab.restart("a");
+    let web = World::new(base()).port("web-1");
+    world.delete([&web]);
+    assert_eq!(lab.apply("a", &world), []);
+    assert!(!lab.kernel_state("a").contains("10.0.0.2 dev spw"), "web-1 still has a route");
+    assert_eq!(ask(&lab, "web-0", "10.0.0.2", Sent::Tcp(80)), Outcome::NoRoute);
+    assert_eq!(ask(&lab, "web-1", "10.0.0.1", Sent::Tcp(80)), Outcome::Silence);
+    assert_eq!(ask(&lab, "lone-0", "10.0.0.2", Sent::Tcp(80)), by("lone-1"));
+}
+
+#[test]
+fn removing_everything_leaves_what_others_have() {
+    if !can_run() {
+        return;
+    }
+    let mut lab = Lab::new(&[("a", LinuxConfig::default()), ("b", LinuxConfig::default())]);
+    for port in base().iter().filter(|resource| resource.key().kind == Kind::LogicalPort) {
+        lab.plug(port);
+    }
+    lab.run("a", "nft add table inet guest");
+    lab.run("a", "nft add chain inet guest c { type filter hook forward priority 5 ; }");
+    lab.run("a", "ip rule add pref 700 from 9.9.9.9 lookup 77");
+    lab.run("a", "ip route add blackhole 9.9.9.0/24 table 77");
+    lab.run("a", &format!("ip neigh add 9.9.9.1 lladdr 02:00:00:00:00:09 dev {}", device("web-0")));
+    lab.settle("a");
+    let before = lab.kernel_state("a");
+    lab.apply_all(&World::new(base()));
+    assert_ne!(lab.kernel_state("a"), before);
+    // Also what another run left behind.
+    lab.restart("a");
+    lab.remove_all("a");
+    assert_same_lines("after removal", &before, &lab.kernel_state("a"));
+    // The host is not a router for its workloads after that.
+    assert_eq!(ask(&lab, "web-0", "172.30.0.2", Sent::Tcp(80)), Outcome::Silence);
+    lab.remove_all("a");
+    lab.apply_all(&World::new(base()));
+    assert_eq!(ask(&lab, "web-0", "10.0.0.3", Sent::Tcp(80)), by("web-2"));
+}
+
+#[test]
+fn a_workload_is_served_when_its_device_appears() {
+    if !can_run() {
+        return;
+    }
+    let (mut lab, mut world) = lab();
+    let late = port("late", "web", "a", "10.0.0.9 fd00::9", "app=web");
+    world.put([late.clone()]);
+    let rejections = lab.apply("a", &world);
+    lab.apply("b", &world);
+    let view = world.view("a");
+    let key = ItemKey::Port(World::port_uid(&view, "late"));
+    let [rejection] = &rejections[..] else { panic!("{rejections:?}") };
+    assert_eq!(rejection.key, key);
+    let expected = format!("device {} does not exist on this host yet", device("late"));
+    assert_eq!(rejection.reason, expected);
+    assert_eq!(lab.audit("a"), []);
+    for round in 0..2 {
+        lab.plug(&late);
+        let findings = lab.audit("a");
+        assert!(
+            findings.iter().all(|f| f.kind == FindingKind::Resolved && f.repaired),
+            "{findings:?}"
+        );
+        assert_eq!(lab.rejections("a"), [], "round {round}");
+        assert_eq!(ask(&lab, "late", "10.0.0.3", Sent::Tcp(80)), by("web-2"));
+        assert_eq!(ask(&lab, "web-2", "fd00::9", Sent::Tcp(80)), by("late"));
+        lab.unplug(&late);
+        assert_eq!(lab.audit("a"), []);
+        assert_eq!(lab.rejections("a"), rejections);
+    }
+}
+
+#[test]
+fn full_size_tcp_passes() {
+    if !can_run() {
+        return;
+    }
+    const BYTES: usize = 4 << 20;
+    let (lab, _) = lab();
+    for (to, who) in [
+        ("10.0.0.2:80", "web-1"),
+        ("10.0.0.3:80", "web-2"),
+        ("[fd00::3]:80", "web-2"),
+        ("10.9.0.1:80", "shared-0"),
+        ("[fd00:9::2]:80", "shared-1"),
+    ] {
+        let to: SocketAddr = to.parse().unwrap();
+        let got = in_namespace(&lab.namespace("web-0"), move || {
+            let (mut stream, name) = connect(to).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+            let mut reader = stream.try_clone().unwrap();
+            let drain = std::thread::spawn(move || reader.read_to_end(&mut Vec::new()).unwrap());
+            stream.write_all(&vec![7; BYTES]).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            // The server closes only after it has read everything.
+            assert!(drain.join().unwrap() > 0);
+            name
+        });
+        assert_eq!(got, who);
+    }
+    // A datagram that does not fit is refused with the size that does, in both families.
+    for (to, fits) in [("10.0.0.3:53", 1450 - 28), ("[fd00::3]:53", 1450 - 48)] {
+        let to: SocketAddr = to.parse().unwrap();
+        in_namespace(&lab.namespace("web-0"), move || {
+            let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = UdpSocket::bind(any).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+            socket.connect(to).unwrap();
+            let exchange = |size: usize| {
+                socket.send(&vec![0; size])?;
+                socket.recv(&mut [0; 64])
+            };
+            assert!(exchange(fits).is_ok(), "{to}");
+            // The first is lost, and the error says why; then the sender cuts it to fit.
+            wait_until("the path's MTU is known", Duration::from_secs(5), || {
+                exchange(fits + 50).is_ok()
+            });
+        });
+    }
+}
+
+#[test]
+fn an_item_that_nft_refuses_is_named_and_the_rest_is_in_force() {
+    if !can_run() {
+        return;
+    }
+    // An nft that does not like one policy.
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("nft");
+    let script = "#!/bin/sh\ninput=$(mktemp)\ncat >$input\n\
+                  if grep -q t/poison $input; then\n\
+                  rm $input; echo 'Error: t/poison is poison' >&2; exit 1\nfi\n\
+                  nft \"$@\" <$input\nstatus=$?\nrm $input\nexit $status\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let config = LinuxConfig { nft_program: program, ..LinuxConfig::default() };
+    let mut lab = Lab::new(&[("a", config), ("b", LinuxConfig::default())]);
+    for port in base().iter().filter(|resource| resource.key().kind == Kind::LogicalPort) {
+        lab.plug(port);
+    }
+    let mut world = World::new(base());
+    let poison = policy("poison", "dbs", "in drop left tcp:443");
+    world.put([
+        policy("p", "dbs", "in drop left tcp:80"),
+        poison.clone(),
+        policy("q", "dbs", "in drop left tcp:8080"),
+    ]);
+    let rejections = lab.apply("a", &world);
+    lab.apply("b", &world);
+    let view = world.view("a");
+    let [rejection] = &rejections[..] else { panic!("{rejections:?}") };
+    let ItemKey::Policy(uid) = rejection.key else { panic!("{rejection}") };
+    assert_eq!(&*spanwire_agent::datapath::evaluate::policy(&view, uid).unwrap().name, "poison");
+    assert!(rejection.reason.contains("t/poison is poison"), "{rejection}");
+    for (port, outcome) in
+        [(80, Outcome::Silence), (443, by("db-0")), (8080, Outcome::Silence), (8443, by("db-0"))]
+    {
+        assert_eq!(ask(&lab, "web-0", "10.0.1.1", Sent::Tcp(port)), outcome, "port {port}");
+    }
+    // It is not tried again until it changes, and then it is.
+    world.put([policy("q", "dbs", "in drop left tcp:8443")]);
+    assert_eq!(lab.apply("a", &world), rejections);
+    assert_eq!(ask(&lab, "web-0", "10.0.1.1", Sent::Tcp(8443)), Outcome::Silence);
+    world.replace([&poison], [policy("cured", "dbs", "in drop left tcp:443")]);
+    assert_eq!(lab.apply("a", &world), []);
+    assert_eq!(ask(&lab, "web-0", "10.0.1.1", Sent::Tcp(443)), Outcome::Silence);
+}
+
+#[test]
+fn workloads_and_host_are_kept_apart_in_the_overlay() {
+    if !can_run() {
+        return;
+    }
+    let (mut lab, mut world) = lab();
+    serve(&lab.namespace("a"), "host-a");
+    serve(&lab.namespace("b"), "host-b");
+    assert_eq!(ask(&lab, "b", "172.30.0.1", Sent::Tcp(80)), by("host-a"));
+    assert_eq!(ask(&lab, "web-0", "172.30.0.1", Sent::Tcp(80)), Outcome::Silence);
+    assert_ne!(ask(&lab, "web-0", "172.30.0.2", Sent::Tcp(80)), by("host-b"));
+    assert_eq!(ask(&lab, "web-0", "169.254.1.1", Sent::Ping), by("kernel"));
+    assert_eq!(ask(&lab, "web-0", "169.254.1.1", Sent::Tcp(80)), Outcome::Silence);
+    // The host as a port: its own policies, which cut neither the overlay nor the controller.
+    let host_a = port_with(
+        "host-a",
+        "shared",
+        "a",
+        "10.9.0.200",
+        "app=host",
+        PortAttachment::HostStack,
+        true,
+    );
+    world.put([
+        host_a,
+        group("hosts", "app=host"),
+        policy("h", "hosts", "in allow * tcp:443\ndefault in drop\ndefault out reject"),
+    ]);
+    lab.apply_all(&world);
+    assert_eq!(ask(&lab, "b", "172.30.0.1", Sent::Tcp(80)), Outcome::Silence);
+    assert_eq!(ask(&lab, "b", "172.30.0.1", Sent::Tcp(443)), by("host-a"));
+    assert_eq!(ask(&lab, "a", "172.30.0.2", Sent::Tcp(80)), Outcome::Refused);
+    assert_eq!(ask(&lab, "a", "127.0.0.1", Sent::Tcp(80)), by("host-a"));
+    assert_eq!(ask(&lab, "web-0", "10.0.0.3", Sent::Tcp(80)), by("web-2"));
+    assert_eq!(ask(&lab, "web-0", "10.0.0.3", Sent::Tcp(99)), Outcome::Refused);
+}
+
+/// A host that routes by itself between two workloads, and is guarded itself.
+fn routed_host(lab: &mut Lab) -> (World, Vec<Resource>) {
+    let at = |name: &str, address: &str, device: &str| {
+        let attachment = PortAttachment::Interface(device.into());
+        port_with(name, "web", "a", address, &format!("app={name}"), attachment, true)
+    };
+    let ports = vec![at("one", "10.0.0.1", "tap0"), at("two", "10.0.0.2", "tap1")];
+    for (port, (address, device)) in
+        ports.iter().zip([("10.0.0.1", "tap0"), ("10.0.0.2", "tap1")])
+    {
+        lab.plug(port);
+        lab.run("a", &format!("ip addr add 10.0.0.254/32 dev {device}"));
+        lab.run("a", &format!("ip route add {address}/32 dev {device}"));
+        lab.run("a", &format!("sysctl -qw net.ipv4.conf.{device}.proxy_arp=1"));
+        lab.run("a", &format!("sysctl -qw net.ipv4.neigh.{device}.proxy_delay=0"));
+    }
+    lab.run("a", "sysctl -qw net.ipv4.ip_forward=1");
+    lab.run("b", "ip route add 10.0.0.0/24 via 172.30.0.1");
+    let host_port = port_with(
+        "self",
+        "web",
+        "a",
+        "172.30.0.1",
+        "app=self",
+        PortAttachment::HostStack,
+        true,
+    );
+    let mut resources = vec![
+        host("a", "172.30.0.1"),
+        switch("web", "10.0.0.0/24 172.30.0.0/24"),
+        router("r", "web", ""),
+        host_port,
+        group("ones", "app=one"),
+        group("twos", "app=two"),
+        group("selves", "app=self"),
+    ];
+    resources.extend(ports.iter().cloned());
+    (World::new(resources), ports)
+}
+
+#[test]
+fn without_forwarding_the_network_is_left_alone() {
+    if !can_run() {
+        return;
+    }
+    let config = LinuxConfig {
+        forwarding: ForwardingMode::None,
+        controllers: vec!["172.30.0.2:443".parse().unwrap()],
+        ..LinuxConfig::default()
+    };
+    let mut lab = Lab::new(&[("a", config), ("b", LinuxConfig::default())]);
+    serve(&lab.namespace("a"), "host-a");
+    serve(&lab.namespace("b"), "host-b");
+    let (mut world, _) = routed_host(&mut lab);
+    let network = |lab: &Lab| {
+        let state = lab.kernel_state("a");
+        state.split_once("# ip -o link show").unwrap().1.to_owned()
+    };
+    lab.settle("a");
+    let before = network(&lab);
+    assert_eq!(lab.apply("a", &world), []);
+    for port in TCP_PORTS {
+        assert_eq!(ask(&lab, "one", "10.0.0.2", Sent::Tcp(port)), by("two"));
+    }
+    world.put([
+        policy("t", "twos", "in allow ones tcp:80+443\ndefault in drop\nout reject * udp:53"),
+        policy("o", "ones", "out reject * tcp:443"),
+        policy("s", "selves", "in allow * tcp:80+443\ndefault in drop\ndefault out reject"),
+    ]);
+    assert_eq!(lab.apply("a", &world), []);
+    let expectations = [
+        ("one", "10.0.0.2", Sent::Tcp(80), by("two")),
+        ("one", "10.0.0.2", Sent::Tcp(443), Outcome::Refused),
+        ("one", "10.0.0.2", Sent::Tcp(8080), Outcome::Silence),
+        ("b", "10.0.0.2", Sent::Tcp(80), Outcome::Silence),
+        ("b", "10.0.0.1", Sent::Tcp(80), by("one")),
+        ("two", "172.30.0.2", Sent::Udp(53), Outcome::Refused),
+        ("two", "172.30.0.2", Sent::Udp(5353), by("host-b")),
+        // The host itself: what comes in, what goes out, and what must never be cut.
+        ("b", "172.30.0.1", Sent::Tcp(80), by("host-a")),
+        ("b", "172.30.0.1", Sent::Tcp(8080), Outcome::Silence),
+        ("a", "172.30.0.2", Sent::Tcp(80), Outcome::Refused),
+        ("a", "172.30.0.2", Sent::Tcp(443), by("host-b")),
+        ("a", "127.0.0.1", Sent::Tcp(8080), by("host-a")),
+        // Between a workload and its host both have a say.
+        ("one", "10.0.0.254", Sent::Tcp(80), by("host-a")),
+        ("one", "10.0.0.254", Sent::Tcp(443), Outcome::Refused),
+        ("one", "10.0.0.254", Sent::Tcp(8080), Outcome::Silence),
+        ("a", "10.0.0.1", Sent::Tcp(80), Outcome::Refused),
+    ];
+    for (from, to, sent, outcome) in expectations {
+        assert_eq!(ask(&lab, from, to, sent), outcome, "{from} sends {sent:?} to {to}");
+    }
+    let forger = lab.namespace("one");
+    run(&format!("ip -n {forger} addr add 10.0.0.99/32 dev lo"));
+    let forged: Option<IpAddr> = Some("10.0.0.99".parse().unwrap());
+    let to = "172.30.0.2".parse().unwrap();
+    assert_eq!(send(&forger, forged, to, Sent::Udp(53)), Outcome::Silence);
+    assert_same_lines("without forwarding", &before, &network(&lab));
+    lab.remove_all("a");
+    assert_eq!(lab.run("a", "nft list ruleset"), "");
+}
