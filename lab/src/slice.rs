@@ -80,8 +80,90 @@ fn without_ports(group: &Resource, kept: &BTreeSet<ObjectKey>) -> Resource {
 
 /// True if the group, or one that it takes in, has a term left.
 fn has_ports(groups: &BTreeMap<&ObjectKey, Resource>, group: &ObjectRef) -> bool {
-    let Some(resource) = groups.get(&group.to_key(Kind::Group)) else { return false };
-    let Spec::Group(spec) = &*resource.spec else { return false };
-    spec.terms.iter().any(|term| !matches!(term, GroupTerm::Group(_)))
-        || spec.group_refs().any(|group| has_ports(groups, group))
+    // Groups of a model that no engine has checked may take in each other.
+    let mut seen = BTreeSet::new();
+    let mut open = vec![group.to_key(Kind::Group)];
+    while let Some(key) = open.pop() {
+        let Some(resource) = groups.get(&key) else { continue };
+        let Spec::Group(spec) = &*resource.spec else { continue };
+        if spec.terms.iter().any(|term| !matches!(term, GroupTerm::Group(_))) {
+            return true;
+        }
+        if seen.insert(key) {
+            open.extend(spec.group_refs().map(|group| group.to_key(Kind::Group)));
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spanwire_topology::model::{
+        DefaultActions, GroupSpec, HostSpec, Labels, LogicalPortSpec, LogicalSwitchSpec,
+        PortAttachment, SecurityPolicySpec,
+    };
+
+    fn resource(project: &str, name: &str, spec: Spec) -> Resource {
+        Resource::new(project, name, Labels::new(), spec)
+    }
+
+    fn port(project: &str, name: &str, host: &str) -> Resource {
+        let spec = LogicalPortSpec {
+            switch: ObjectRef::new(project, "sw"),
+            mac: "0a:58:0a:00:00:07".parse().unwrap(),
+            addresses: ["10.0.0.7".parse().unwrap()].into_iter().collect(),
+            host: Some(host.into()),
+            attachment: PortAttachment::Derived,
+            port_security: true,
+        };
+        resource(project, name, Spec::LogicalPort(spec))
+    }
+
+    fn group(name: &str, terms: Vec<GroupTerm>) -> Resource {
+        resource("a", name, Spec::Group(GroupSpec { terms, ..GroupSpec::default() }))
+    }
+
+    fn policy(name: &str, applied_to: &str) -> Resource {
+        let applied_to = vec![ObjectRef::new("a", applied_to)];
+        let spec = SecurityPolicySpec {
+            applied_to,
+            tier: SecurityPolicySpec::TIER_DEFAULT,
+            priority: SecurityPolicySpec::PRIORITY_DEFAULT,
+            defaults: DefaultActions::default(),
+            rules: Vec::new(),
+        };
+        resource("a", name, Spec::SecurityPolicy(spec))
+    }
+
+    /// Projects a and b, each with a port on h1 and one on h2; groups of ports of both.
+    #[test]
+    fn what_is_cut_away_is_referred_to_by_nothing() {
+        let term = |project, name| GroupTerm::Port(ObjectRef::new(project, name));
+        let taken = |name| GroupTerm::Group(ObjectRef::new("a", name));
+        let switch = || Spec::LogicalSwitch(LogicalSwitchSpec::default());
+        let all = [
+            resource("system", "h1", Spec::Host(HostSpec::default())),
+            resource("system", "h2", Spec::Host(HostSpec::default())),
+            resource("a", "sw", switch()),
+            resource("b", "sw", switch()),
+            port("a", "one", "h1"),
+            port("a", "two", "h2"),
+            port("b", "one", "h1"),
+            group("mixed", vec![term("a", "one"), term("a", "two"), term("b", "one")]),
+            group("gone", vec![term("a", "two")]),
+            group("x", vec![taken("y")]),
+            group("y", vec![taken("x")]),
+            policy("kept", "mixed"),
+            policy("cut", "gone"),
+            policy("cycle", "x"),
+        ];
+        let left = slice(&all, &BTreeSet::from(["a"]), &BTreeSet::from(["h1"]));
+        let names: Vec<String> = left.iter().map(|it| it.key().to_string()).collect();
+        assert_eq!(
+            names,
+            ["host h1", "switch a/sw", "port a/one", "group a/mixed", "policy a/kept"]
+        );
+        assert_eq!(*left[3].spec, *group("mixed", vec![term("a", "one")]).spec);
+    }
 }
