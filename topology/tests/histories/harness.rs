@@ -1,5 +1,6 @@
 //! An engine beside the oracle, and everything that must hold after each step.
 
+use crate::coverage::Coverage;
 use crate::replay::Mirror;
 use crate::script::{Probe, Step};
 use crate::snapshot::{
@@ -38,9 +39,7 @@ pub(crate) struct Harness {
     /// The domains of the last step, and identities that are gone.
     live_vnis: BTreeSet<Vni>,
     dead_vnis: BTreeSet<Vni>,
-    /// How many transactions were applied, and how many refused.
-    pub(crate) applied: u64,
-    pub(crate) refused: u64,
+    pub(crate) coverage: Coverage,
 }
 
 impl Replica {
@@ -135,7 +134,7 @@ impl Harness {
         let after = Snapshot::of(&self.one.engine);
         match (result, twin_result, predicted) {
             (Ok(changes), Ok(twin_changes), Ok(predicted)) => {
-                self.applied += 1;
+                self.coverage.applied += 1;
                 let (state, outcomes) = match self.state.apply(transaction, revision) {
                     Ok(expected) => expected,
                     Err(reasons) => return fail(format!("applied in spite of {reasons:?}")),
@@ -152,7 +151,7 @@ impl Harness {
                 about(self.twin.follow(&twin_changes), || "the twin".into())?;
             }
             (Err(refusal), twin_result, predicted) => {
-                self.refused += 1;
+                self.coverage.refused += 1;
                 check_same("the twin's refusal", &twin_result, &Err(refusal.clone()))?;
                 check_same("the predicted refusal", &predicted, &Err(refusal.clone()))?;
                 if !self.state.justifies(transaction, &refusal) {
@@ -168,6 +167,7 @@ impl Harness {
         about(Snapshot::of(&self.twin.engine).check_same_as(&after), || "the twin".into())?;
         let resources = self.state.resources();
         let network = Network::new(&resources);
+        self.coverage.count(&after);
         self.check_identities(&after)?;
         self.check_views(&after, &network)?;
         check_domains(&after, &network)?;

@@ -1,5 +1,6 @@
 //! Histories: sequences of steps, each a transaction that is worked out when its turn comes.
 
+use crate::repair::repaired;
 use crate::universe::{
     Change, any_address, any_change, any_protocol, any_put, count, edited, key, reference,
 };
@@ -11,6 +12,7 @@ use spanwire_topology::model::*;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A packet to ask the fate of.
 #[derive(Debug, Clone)]
@@ -78,25 +80,22 @@ pub(crate) fn any_history(
     })
 }
 
+/// Most of the objects there can be.
 fn any_start() -> impl Strategy<Value = Step> {
-    (
-        vec(any_put(Kind::Host), 1..8),
-        vec(any_put(Kind::LogicalSwitch), 1..12),
-        vec(any_put(Kind::LogicalRouter), 0..8),
-        vec(any_put(Kind::LogicalPort), 0..24),
-        vec(any_put(Kind::Group), 0..12),
-        vec(any_put(Kind::Service), 0..3),
-        vec(any_put(Kind::SecurityPolicy), 0..8),
-    )
-        .prop_map(|(hosts, switches, routers, ports, groups, services, policies)| Step {
-            changes: [hosts, switches, routers, ports, groups, services, policies].concat(),
-            careful: true,
-            expectation: Expectation::Nothing,
-            gap: 0,
-            restart: false,
-            watch: None,
-            probes: Vec::new(),
-        })
+    let objects: Vec<_> = Kind::ALL
+        .into_iter()
+        .flat_map(|kind| (0..count(kind)).map(move |number| (kind, number)))
+        .map(|(kind, number)| proptest::option::weighted(0.9, any_put(kind, number)))
+        .collect();
+    objects.prop_map(|changes| Step {
+        changes: changes.into_iter().flatten().collect(),
+        careful: true,
+        expectation: Expectation::Nothing,
+        gap: 0,
+        restart: false,
+        watch: None,
+        probes: Vec::new(),
+    })
 }
 
 fn any_step(changes: std::ops::Range<usize>) -> impl Strategy<Value = Step> {
@@ -150,7 +149,7 @@ impl Step {
     /// The transaction of this step, in a given state.
     pub(crate) fn transaction(&self, state: &State) -> Transaction {
         let changes: Vec<&Change> = self.changes.iter().collect();
-        let mut transaction = assemble(state, &changes);
+        let mut transaction = assemble(state, &changes, self.careful);
         if self.careful && state.apply(&transaction, state.revision + 1).is_err() {
             transaction = self.valid_part(state);
         }
@@ -167,11 +166,11 @@ impl Step {
         let mut kept: Vec<&Change> = Vec::new();
         for change in &self.changes {
             kept.push(change);
-            if state.apply(&assemble(state, &kept), state.revision + 1).is_err() {
+            if state.apply(&assemble(state, &kept, true), state.revision + 1).is_err() {
                 kept.pop();
             }
         }
-        assemble(state, &kept)
+        assemble(state, &kept, true)
     }
 
     fn add_expectation(&self, state: &State, transaction: &mut Transaction) {
@@ -203,22 +202,22 @@ impl Step {
     }
 }
 
-/// A transaction of changes, of which the last to name an object counts.
-fn assemble(state: &State, changes: &[&Change]) -> Transaction {
+/// A transaction of changes, of which the last to name an object counts. If it is a careful
+/// one, references are made to fit.
+fn assemble(state: &State, changes: &[&Change], careful: bool) -> Transaction {
     let mut now: Resources = state.resources();
+    // What is to come can be referred to already.
+    for change in changes {
+        if let Change::Put { kind, number, labels, spec } = change {
+            let resource = resource(*kind, *number, labels, spec);
+            now.entry(resource.key()).or_insert(resource);
+        }
+    }
     let mut operations: BTreeMap<ObjectKey, Operation> = BTreeMap::new();
     for change in changes {
         let operation = match change {
             Change::Put { kind, number, labels, spec } => {
-                let name = reference(*kind, *number);
-                put(Resource {
-                    metadata: Metadata {
-                        project: name.project,
-                        name: name.name,
-                        labels: labels.clone(),
-                    },
-                    spec: spec.clone(),
-                })
+                put(resource(*kind, *number, labels, spec))
             }
             Change::Edit { kind, number, edit } => match now.get(&key(*kind, *number)) {
                 Some(resource) => put(edited(resource, edit)),
@@ -231,6 +230,11 @@ fn assemble(state: &State, changes: &[&Change]) -> Transaction {
             },
         };
         match &operation {
+            Operation::Put { resource, .. } if careful => {
+                let resource = repaired(resource.clone(), &now);
+                now.insert(resource.key(), resource.clone());
+                operations.insert(resource.key(), put(resource));
+            }
             Operation::Put { resource, .. } => {
                 now.insert(resource.key(), resource.clone());
                 operations.insert(resource.key(), operation);
@@ -242,6 +246,12 @@ fn assemble(state: &State, changes: &[&Change]) -> Transaction {
         }
     }
     Transaction { operations: operations.into_values().collect(), expected_revision: None }
+}
+
+fn resource(kind: Kind, number: u8, labels: &Arc<Labels>, spec: &Arc<Spec>) -> Resource {
+    let ObjectRef { project, name } = reference(kind, number);
+    let metadata = Metadata { project, name, labels: labels.clone() };
+    Resource { metadata, spec: spec.clone() }
 }
 
 fn put(resource: Resource) -> Operation {

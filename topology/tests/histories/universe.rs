@@ -3,7 +3,6 @@
 use ipnet::IpNet;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
-use proptest::sample::Index;
 use spanwire_topology::model::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -13,7 +12,7 @@ pub(crate) fn count(kind: Kind) -> u8 {
     match kind {
         Kind::Host => 4,
         Kind::LogicalSwitch => 6,
-        Kind::LogicalRouter => 5,
+        Kind::LogicalRouter => 6,
         Kind::LogicalPort => 14,
         Kind::Group => 8,
         Kind::Service => 3,
@@ -90,20 +89,32 @@ pub(crate) enum Edit {
     Entries(Vec<ServiceEntry>),
 }
 
+/// An address of the small pool that all ports share.
 pub(crate) fn any_address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
-        3 => (1u8..=7).prop_map(|last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))),
-        2 => (1u16..=4).prop_map(|last| {
+        2 => (1u8..=4).prop_map(|last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))),
+        1 => (1u16..=2).prop_map(|last| {
             IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last))
         }),
     ]
 }
 
-fn any_addresses() -> impl Strategy<Value = Vec<IpAddr>> {
-    // Not sorted: the order in which they are written must not matter.
-    btree_set(any_address(), 0..=3)
-        .prop_map(|set| set.into_iter().collect::<Vec<_>>())
-        .prop_shuffle()
+/// The addresses of the port with this number: its own ones, or some of the pool, or both. Were
+/// they all of the pool, hardly two switches could ever be joined.
+fn any_addresses(number: u8) -> impl Strategy<Value = Vec<IpAddr>> {
+    let own_v4 = IpAddr::V4(Ipv4Addr::new(10, 0, 1, number + 1));
+    let own_v6 = IpAddr::V6(Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, u16::from(number) + 1));
+    let pool = || btree_set(any_address(), 0..=2).prop_map(|set| set.into_iter().collect());
+    prop_oneof![
+        4 => Just(vec![own_v4]),
+        // Not sorted: the order in which they are written must not matter.
+        2 => Just(vec![own_v6, own_v4]).prop_shuffle(),
+        2 => pool().prop_map(move |mut pool: Vec<IpAddr>| {
+            pool.insert(0, own_v6);
+            pool
+        }),
+        2 => pool(),
+    ]
 }
 
 fn any_labels() -> impl Strategy<Value = Arc<Labels>> {
@@ -146,9 +157,10 @@ fn any_attachment() -> impl Strategy<Value = PortAttachment> {
 }
 
 fn any_router() -> impl Strategy<Value = LogicalRouterSpec> {
+    let switches = prop_oneof![1 => Just(Vec::new()), 4 => vec(one(Kind::LogicalSwitch), 1..=2)];
     (
-        references(Kind::LogicalSwitch, 2),
-        prop::bool::weighted(0.6),
+        switches,
+        prop::bool::weighted(0.35),
         references(Kind::LogicalRouter, 2),
         references(Kind::LogicalRouter, 1),
     )
@@ -164,14 +176,14 @@ fn interface(switch: ObjectRef) -> RouterInterface {
     RouterInterface { switch, addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 254))] }
 }
 
-fn any_port() -> impl Strategy<Value = LogicalPortSpec> {
+fn any_port(number: u8) -> impl Strategy<Value = LogicalPortSpec> {
     (
         one(Kind::LogicalSwitch),
         any_mac(),
-        any_addresses(),
+        any_addresses(number),
         any_host(),
         any_attachment(),
-        prop::bool::weighted(0.85),
+        prop::bool::weighted(0.93),
     )
         .prop_map(|(switch, mac, addresses, host, attachment, port_security)| {
             LogicalPortSpec {
@@ -230,7 +242,7 @@ fn any_term() -> impl Strategy<Value = GroupTerm> {
 }
 
 fn any_terms() -> impl Strategy<Value = Vec<GroupTerm>> {
-    vec(any_term(), 0..=2)
+    vec(any_term(), 0..=3)
 }
 
 const NETS: [&str; 6] =
@@ -243,7 +255,7 @@ fn any_blocks() -> impl Strategy<Value = Vec<CidrBlock>> {
         let except = except.iter().map(|net| net.parse().unwrap());
         CidrBlock::new(whole, except.filter(|net| whole.contains(net)).collect()).unwrap()
     });
-    vec(block, 0..=2)
+    prop_oneof![2 => Just(Vec::new()), 1 => vec(block, 1..=2)]
 }
 
 fn any_group() -> impl Strategy<Value = GroupSpec> {
@@ -292,7 +304,7 @@ fn any_rule() -> impl Strategy<Value = Rule> {
     (
         proptest::option::of(Just(Text::from("rule"))),
         direction,
-        vec(peer, 0..=2),
+        vec(peer, 0..=3),
         vec(service, 0..=2),
         any_action(),
         prop::bool::ANY,
@@ -313,7 +325,7 @@ fn any_order() -> impl Strategy<Value = (u16, u32)> {
 
 fn any_policy() -> impl Strategy<Value = SecurityPolicySpec> {
     let default = || proptest::option::weighted(0.3, any_action());
-    (references(Kind::Group, 2), any_order(), (default(), default()), vec(any_rule(), 0..=2))
+    (references(Kind::Group, 4), any_order(), (default(), default()), vec(any_rule(), 1..=3))
         .prop_map(|(applied_to, (tier, priority), (inbound, outbound), rules)| SecurityPolicySpec {
             applied_to,
             tier,
@@ -324,21 +336,21 @@ fn any_policy() -> impl Strategy<Value = SecurityPolicySpec> {
 }
 
 /// A whole object.
-pub(crate) fn any_put(kind: Kind) -> impl Strategy<Value = Change> {
+pub(crate) fn any_put(kind: Kind, number: u8) -> impl Strategy<Value = Change> {
     let spec = match kind {
         Kind::Host => any_vtep().prop_map(|vtep| Spec::Host(HostSpec { vtep })).boxed(),
         Kind::LogicalSwitch => {
             Just(Spec::LogicalSwitch(LogicalSwitchSpec { subnets: Vec::new() })).boxed()
         }
         Kind::LogicalRouter => any_router().prop_map(Spec::LogicalRouter).boxed(),
-        Kind::LogicalPort => any_port().prop_map(Spec::LogicalPort).boxed(),
+        Kind::LogicalPort => any_port(number).prop_map(Spec::LogicalPort).boxed(),
         Kind::Group => any_group().prop_map(Spec::Group).boxed(),
         Kind::Service => vec(any_entry(), 0..=2)
             .prop_map(|entries| Spec::Service(ServiceSpec { entries }))
             .boxed(),
         Kind::SecurityPolicy => any_policy().prop_map(Spec::SecurityPolicy).boxed(),
     };
-    (number(kind), any_labels(), spec).prop_map(move |(number, labels, spec)| Change::Put {
+    (any_labels(), spec).prop_map(move |(labels, spec)| Change::Put {
         kind,
         number,
         labels,
@@ -346,11 +358,15 @@ pub(crate) fn any_put(kind: Kind) -> impl Strategy<Value = Change> {
     })
 }
 
+fn put_of(kind: Kind) -> impl Strategy<Value = Change> {
+    number(kind).prop_flat_map(move |number| any_put(kind, number))
+}
+
 fn any_kind() -> impl Strategy<Value = Kind> {
     prop::sample::select(&Kind::ALL[..])
 }
 
-fn any_edit(kind: Kind) -> BoxedStrategy<Edit> {
+fn any_edit(kind: Kind, number: u8) -> BoxedStrategy<Edit> {
     let common = prop_oneof![
         1 => Just(Edit::Nothing),
         3 => any_labels().prop_map(Edit::Labels),
@@ -372,7 +388,7 @@ fn any_edit(kind: Kind) -> BoxedStrategy<Edit> {
             3 => any_host().prop_map(Edit::BindTo),
             1 => Just(Edit::ToggleSecurity),
             1 => any_mac().prop_map(Edit::Mac),
-            3 => any_addresses().prop_map(Edit::Addresses),
+            3 => any_addresses(number).prop_map(Edit::Addresses),
             1 => any_attachment().prop_map(Edit::Attachment),
         ]
         .boxed(),
@@ -396,27 +412,32 @@ fn any_edit(kind: Kind) -> BoxedStrategy<Edit> {
 }
 
 fn edit_of(kind: Kind) -> impl Strategy<Value = Change> {
-    (number(kind), any_edit(kind)).prop_map(move |(number, edit)| Change::Edit {
-        kind,
-        number,
-        edit,
+    number(kind).prop_flat_map(move |number| {
+        any_edit(kind, number).prop_map(move |edit| Change::Edit { kind, number, edit })
     })
 }
 
-/// Any change; edits of ports and routers are the most frequent, as in life.
+fn delete_of(kind: Kind, cascade: f64) -> impl Strategy<Value = Change> {
+    (number(kind), prop::bool::weighted(cascade))
+        .prop_map(move |(number, cascade)| Change::Delete { kind, number, cascade })
+}
+
+/// Any change; edits of ports and routers are the most frequent, as in life. Deletions are rare
+/// enough that the network does not dwindle.
 pub(crate) fn any_change() -> impl Strategy<Value = Change> {
     prop_oneof![
-        4 => edit_of(Kind::LogicalPort),
-        4 => edit_of(Kind::LogicalRouter),
-        2 => edit_of(Kind::Group),
-        2 => edit_of(Kind::SecurityPolicy),
-        2 => any_kind().prop_flat_map(edit_of),
-        2 => any_put(Kind::LogicalPort),
-        3 => any_kind().prop_flat_map(any_put),
-        3 => (any_kind(), any::<Index>(), prop::bool::ANY).prop_map(|(kind, index, cascade)| {
-            let number = index.index(usize::from(count(kind))) as u8;
-            Change::Delete { kind, number, cascade }
-        }),
+        20 => edit_of(Kind::LogicalPort),
+        20 => edit_of(Kind::LogicalRouter),
+        10 => edit_of(Kind::Group),
+        10 => edit_of(Kind::SecurityPolicy),
+        10 => any_kind().prop_flat_map(edit_of),
+        10 => put_of(Kind::LogicalPort),
+        20 => any_kind().prop_flat_map(put_of),
+        3 => delete_of(Kind::LogicalPort, 0.5),
+        2 => delete_of(Kind::LogicalRouter, 0.5),
+        2 => delete_of(Kind::Group, 0.2),
+        2 => delete_of(Kind::SecurityPolicy, 0.5),
+        2 => any_kind().prop_flat_map(|kind| delete_of(kind, 0.3)),
     ]
 }
 
