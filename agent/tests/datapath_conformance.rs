@@ -9,6 +9,7 @@ use datapath_support::world::World;
 use spanwire_agent::datapath::LinuxConfig;
 use spanwire_topology::Kind;
 use std::net::IpAddr;
+use std::time::Duration;
 
 #[test]
 fn record_conforms() {
@@ -29,7 +30,7 @@ fn linux_conforms() {
         ("web-0", "10.0.0.99/32"),
         ("web-0", "10.0.0.98/32"),
         ("web-0", "fd00::99/128"),
-        ("lone-1", "10.0.0.1/32"),
+        ("lone-3", "10.0.0.1/32"),
     ] {
         run(&format!("ip -n {} addr add {address} dev lo", lab.namespace(forger)));
     }
@@ -46,7 +47,14 @@ impl Harness for LinuxHarness {
         self.lab.apply_all(world);
     }
 
-    fn send(&mut self, from: &str, source: Option<IpAddr>, to: IpAddr, sent: Sent) -> Outcome {
-        send(&self.lab.namespace(from), source, to, sent)
+    fn send(
+        &mut self,
+        from: &str,
+        source: Option<IpAddr>,
+        to: IpAddr,
+        sent: Sent,
+        patience: Duration,
+    ) -> Outcome {
+        send(&self.lab.namespace(from), source, to, sent, patience)
     }
 }

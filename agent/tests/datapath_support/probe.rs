@@ -23,8 +23,11 @@ pub(crate) const TCP_PORTS: [u16; 4] = [80, 443, 8080, 8443];
 /// The ports that workloads answer UDP on.
 pub(crate) const UDP_PORTS: [u16; 2] = [53, 5353];
 
-/// How long a probe waits before it takes silence for an answer.
-const SILENCE: Duration = Duration::from_millis(400);
+/// How long a probe waits before it takes silence for an answer. Where another answer is expected, a
+/// second and a third try have more patience: a busy machine is slow, and the first packet between
+/// two namespaces may be lost to address resolution in the underlay.
+pub(crate) const PATIENCE: [Duration; 3] =
+    [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Tells probes apart.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -123,13 +126,19 @@ fn converse(mut stream: TcpStream, name: &str) {
     let _ = total;
 }
 
-/// Sends and waits. `source` makes it forge its address, which the workload must have been given.
-pub(crate) fn send(namespace: &str, source: Option<IpAddr>, to: IpAddr, sent: Sent) -> Outcome {
+/// Sends and waits for so long. `source` makes it forge its address, which the workload must have been given.
+pub(crate) fn send(
+    namespace: &str,
+    source: Option<IpAddr>,
+    to: IpAddr,
+    sent: Sent,
+    patience: Duration,
+) -> Outcome {
     in_namespace(namespace, move || match sent {
-        Sent::Tcp(port) => tcp(SocketAddr::new(to, port)),
-        Sent::Udp(port) => udp(source, SocketAddr::new(to, port)),
-        Sent::Ping => icmp(to, if to.is_ipv4() { 8 } else { 128 }),
-        Sent::Timestamp => icmp(to, 13),
+        Sent::Tcp(port) => tcp(SocketAddr::new(to, port), patience),
+        Sent::Udp(port) => udp(source, SocketAddr::new(to, port), patience),
+        Sent::Ping => icmp(to, if to.is_ipv4() { 8 } else { 128 }, patience),
+        Sent::Timestamp => icmp(to, 13, patience),
     })
 }
 
@@ -145,18 +154,18 @@ fn outcome_of(error: &io::Error) -> Outcome {
     }
 }
 
-fn tcp(to: SocketAddr) -> Outcome {
-    match connect(to) {
+fn tcp(to: SocketAddr, patience: Duration) -> Outcome {
+    match connect(to, patience) {
         Ok((_, name)) => Outcome::Answered(name),
         Err(error) => outcome_of(&error),
     }
 }
 
 /// Connects and reads who is there.
-pub(crate) fn connect(to: SocketAddr) -> io::Result<(TcpStream, String)> {
-    let mut stream = TcpStream::connect_timeout(&to, SILENCE)?;
-    stream.set_read_timeout(Some(SILENCE))?;
-    stream.set_write_timeout(Some(SILENCE))?;
+pub(crate) fn connect(to: SocketAddr, patience: Duration) -> io::Result<(TcpStream, String)> {
+    let mut stream = TcpStream::connect_timeout(&to, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let mut name = Vec::new();
     let mut byte = [0];
     loop {
@@ -168,11 +177,11 @@ pub(crate) fn connect(to: SocketAddr) -> io::Result<(TcpStream, String)> {
     }
 }
 
-fn udp(source: Option<IpAddr>, to: SocketAddr) -> Outcome {
+fn udp(source: Option<IpAddr>, to: SocketAddr, patience: Duration) -> Outcome {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     let unspecified = if to.is_ipv4() { "0.0.0.0" } else { "::" }.parse().unwrap();
     let socket = UdpSocket::bind((source.unwrap_or(unspecified), 0)).unwrap();
-    socket.set_read_timeout(Some(SILENCE)).unwrap();
+    socket.set_read_timeout(Some(patience)).unwrap();
     socket.connect(to).unwrap();
     socket.send(&number).unwrap();
     let mut buffer = [0; 64];
@@ -190,7 +199,7 @@ fn udp(source: Option<IpAddr>, to: SocketAddr) -> Outcome {
 
 /// Echo and timestamp requests. The kernel of the workload answers, so the name is not known: it is
 /// `kernel`.
-fn icmp(to: IpAddr, icmp_type: u8) -> Outcome {
+fn icmp(to: IpAddr, icmp_type: u8, patience: Duration) -> Outcome {
     let (family, protocol) = match to {
         IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
         IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
@@ -207,7 +216,7 @@ fn icmp(to: IpAddr, icmp_type: u8) -> Outcome {
     }
     let address = SockaddrStorage::from(SocketAddr::new(to, 0));
     socket::sendto(socket.as_raw_fd(), &packet, &address, MsgFlags::empty()).unwrap();
-    let deadline = Instant::now() + SILENCE;
+    let deadline = Instant::now() + patience;
     let mut buffer = [0; 2048];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -12,7 +12,7 @@ use super::state::{Device, Route, Rule, RuleSelector, Setting, State};
 use crate::datapath::evaluate::{domain, locators, ports};
 use crate::datapath::linux::family::Family;
 use crate::datapath::linux::names::{
-    CROSSING_NEXT_HOP, CROSSING_IN_MAC, GATEWAY_V4, GATEWAY_V6, NULL_DEVICE, crossing_in_device,
+    CROSSING_IN_MAC, CROSSING_NEXT_HOP, ERROR_SOURCE_V6, GATEWAY_V4, GATEWAY_V6, NULL_DEVICE, crossing_in_device,
     crossing_out_device, device_of, mark, table, tunnel_device, vtep_mac, vtep_next_hop,
 };
 use crate::datapath::{LinuxConfig, Rejection};
@@ -175,11 +175,21 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Gives a device by which errors may leave the addresses that they come from.
+    fn error_sources(&mut self, device: &Text) {
+        let addresses = &mut self.plan.state.addresses;
+        addresses.insert((device.clone(), IpAddr::V4(GATEWAY_V4).into()));
+        if self.environment.ipv6 {
+            addresses.insert((device.clone(), IpAddr::V6(ERROR_SOURCE_V6).into()));
+        }
+    }
+
     /// A device by which packets come into a domain.
     fn entrance(&mut self, device: &Text, vni: Vni) {
         for &family in self.families() {
             self.rule(family, RuleSelector::Incoming(device.clone()), vni);
         }
+        self.error_sources(device);
         let some = || Some(device.clone());
         // Where the host filters by reverse path on all devices, the larger value counts: 2 asks
         // for a route back in the table of the mark, and every domain has a default route.
@@ -231,6 +241,7 @@ impl<'a> Planner<'a> {
             },
         );
         self.entrance(&device, vni);
+        self.accept_error_sources(device);
         // A domain without ports here has a table only so that its packets go nowhere else.
         for &family in self.families() {
             self.route(vni, default_route(family), NULL_DEVICE.into(), None);
@@ -248,9 +259,17 @@ impl<'a> Planner<'a> {
             .insert(near.clone(), Device::Crossing { far: far.clone() });
         // The address is a constant that is valid; without it there would be no crossing.
         if let Ok(mac) = Mac::new(CROSSING_IN_MAC) {
-            self.plan.state.neighbours.insert((near, CROSSING_NEXT_HOP.into()), mac);
+            self.plan.state.neighbours.insert((near.clone(), CROSSING_NEXT_HOP.into()), mac);
         }
+        self.error_sources(&near);
         self.entrance(&far, vni);
+        self.accept_error_sources(far);
+    }
+
+    /// Errors from other hosts, and from other domains of this one, come from an address that is
+    /// this host's as well.
+    fn accept_error_sources(&mut self, device: Text) {
+        self.set(Some(device), "net/ipv4/conf/{}/accept_local", "1");
     }
 
     fn workload(&mut self, uid: Uid, device: &Text, port: &PortItem) {
@@ -258,8 +277,6 @@ impl<'a> Planner<'a> {
         let some = || Some(device.clone());
         self.set(some(), "net/ipv4/conf/{}/proxy_arp", "1");
         self.set(some(), "net/ipv4/neigh/{}/proxy_delay", "0");
-        let addresses = &mut self.plan.state.addresses;
-        addresses.insert((device.clone(), IpNet::from(IpAddr::V4(GATEWAY_V4))));
         if self.environment.ipv6 {
             self.set(some(), "net/ipv6/conf/{}/proxy_ndp", "1");
             self.set(some(), "net/ipv6/neigh/{}/proxy_delay", "0");

@@ -205,7 +205,7 @@ fn address_message(index: u32, address: IpNet) -> AddressMessage {
     message.header.family = address_family(Family::of(address.addr()));
     message.header.prefix_len = address.prefix_len();
     message.header.index = index;
-    message.header.scope = AddressScope::Link;
+    message.header.scope = AddressScope::Universe;
     if address.addr().is_ipv6() {
         // The same address is on every workload's device, and nobody else can have it.
         message.header.flags = AddressHeaderFlags::Nodad;

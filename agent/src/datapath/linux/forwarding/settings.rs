@@ -12,6 +12,9 @@ const NOTE_PREFIX: &str = "before spanwire:";
 /// The longest note that the kernel keeps on a device, in bytes.
 const NOTE_BYTES_MAX: usize = 255;
 
+/// What the kernel has for `proxy_delay` if nobody says otherwise, in hundredths of a second.
+const PROXY_DELAY_DEFAULT: &str = "80";
+
 /// The settings of devices of which the host does not own the device, and which must therefore go
 /// back to what they were.
 pub(crate) const DEVICE_SETTINGS: [&str; 13] = [
@@ -78,6 +81,8 @@ pub(crate) fn reset(setting: &Setting, before: &Before) -> io::Result<()> {
     let value = if setting.device.is_some() {
         match std::fs::read_to_string(file(&setting.default_path())) {
             Ok(value) => value.trim().to_owned(),
+            // Only the first network namespace has the defaults of neighbours.
+            Err(_) if setting.path.ends_with("/proxy_delay") => PROXY_DELAY_DEFAULT.to_owned(),
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(source) => return Err(source),
         }
