@@ -7,14 +7,36 @@ use spanwire_topology::model::{
 };
 use spanwire_topology::view::{DomainItem, Item, ItemKey, Locator, PolicyItem, PortItem, RuleItem};
 use spanwire_topology::{Kind, ObjectKey};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A routing domain, named by its switches.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone)]
 pub struct DomainName(Arc<[ObjectKey]>);
+
+impl Ord for DomainName {
+    fn cmp(&self, other: &DomainName) -> Ordering {
+        // Within one view a domain has one name, and names of hundreds of switches are common.
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for DomainName {
+    fn partial_cmp(&self, other: &DomainName) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for DomainName {
+    fn eq(&self, other: &DomainName) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for DomainName {}
 
 impl DomainName {
     /// The switches, sorted.
@@ -38,7 +60,7 @@ impl fmt::Debug for DomainName {
 }
 
 /// Identifies an item, as [`ItemKey`] does within one engine.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CanonicalKey {
     /// A domain in which the host has a port.
     Domain(DomainName),
