@@ -23,12 +23,16 @@
 //! for, and a [`digest`](digest::digest) of the keys and versions in it. The `Welcome` says how to
 //! resume:
 //!
-//! | Host holds | Resume | What follows |
-//! |---|---|---|
-//! | nothing, or the view of another cluster | `SNAPSHOT` | one batch with the whole view, which replaces what is held |
-//! | what it should (the digests are equal) | `CURRENT` | an `Ack`; its view now stands for the revision in the `Welcome` |
-//! | something else of this cluster | `INVENTORY` | the host lists keys and versions; one batch with the difference |
-//! | a revision this replica has not reached | none yet | the replica waits until it gets there, at most [`limits::CATCH_UP_WAIT`], and then refuses with `BEHIND` (guarantee G5) |
+//! * `SNAPSHOT`, if it holds nothing, or the view of another cluster: one batch with the whole view
+//!   follows, which replaces what is held.
+//! * `CURRENT`, if it holds what it should, which equal digests tell: an `Ack` follows, and its
+//!   view now stands for the revision in the `Welcome`.
+//! * `INVENTORY`, if it holds something else of this cluster: the host lists keys and versions, and
+//!   one batch with the difference follows.
+//!
+//! If the host holds a revision that this replica has not reached, the replica waits until it gets
+//! there, at most [`limits::CATCH_UP_WAIT`], and then refuses with `BEHIND`: what it could send is
+//! the past (guarantee G5).
 //!
 //! From then on the controller sends *batches*. A batch leads from the revision the host holds to
 //! the newest; it is cut when it starts, sent in parts, and applied by the host in one step when

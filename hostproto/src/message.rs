@@ -257,7 +257,8 @@ mod tests {
 
     #[test]
     fn bad_hellos_are_told_why() {
-        let cases: [(fn(&mut wire::Hello), &str); 6] = [
+        type Change = fn(&mut wire::Hello);
+        let cases: [(Change, &str); 6] = [
             (|hello| hello.protocol_version = 2, "Version: the agent speaks version 2"),
             (|hello| hello.host = "a/b".to_owned(), "Protocol: bad hello: host is host name"),
             (|hello| hello.host.clear(), "Protocol: bad hello: host is host name is empty"),

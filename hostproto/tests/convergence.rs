@@ -5,10 +5,13 @@
 //! ```text
 //!   history (the truth, revision by revision)
 //!      │ Advance            │ Advance
-//!   replica 0            replica 1          each with its own change log, each somewhere in history
+//!   replica 0            replica 1          each with its own log, somewhere in history
 //!      │ ControllerSession    │
 //!      └──── Send, Deliver ───┴──── HostSession ×2 ──── Applied
 //! ```
+
+// Helpers of tests unwrap as the tests do: a panic is a failed test.
+#![allow(clippy::unwrap_used)]
 
 mod world;
 

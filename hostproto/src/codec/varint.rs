@@ -179,7 +179,10 @@ mod tests {
         }
 
         #[test]
-        fn bits_come_back(width in 0u32..=32, numbers in prop::collection::vec(any::<u32>(), 0..50)) {
+        fn bits_come_back(
+            width in 0u32..=32,
+            numbers in prop::collection::vec(any::<u32>(), 0..50),
+        ) {
             let mask = ((1_u64 << width) - 1) as u32;
             let numbers: Vec<u32> = numbers.iter().map(|number| number & mask).collect();
             let mut out = Vec::new();

@@ -1,0 +1,97 @@
+//! What a session tells its shell and the operator.
+
+use crate::message::{Drift, Rejection};
+use spanwire_topology::model::{Revision, Text};
+use std::time::Duration;
+
+/// What a message from the host meant, for the shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// Nothing that matters outside of the session.
+    None,
+    /// The host has this revision in its datapath; its rejections are in the status.
+    Acknowledged {
+        /// The revision.
+        revision: Revision,
+    },
+    /// The datapath had drifted and was put right.
+    Drifted(Drift),
+    /// The host could not use what it was sent. The session repairs it.
+    Complained {
+        /// Why, in the host's words.
+        detail: String,
+    },
+    /// The host broke the protocol: the next message is the refusal that says why, and the last.
+    Refused {
+        /// Why.
+        detail: String,
+    },
+}
+
+/// Where a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionPhase {
+    /// The host said hello, or complained; the answer is not sent yet.
+    Resuming,
+    /// The host was asked what it holds.
+    AwaitingInventory,
+    /// A batch is being sent.
+    Sending,
+    /// Everything was sent; the acknowledgement is not there yet.
+    AwaitingAck,
+    /// The host has all that was sent.
+    Idle,
+    /// Refused: there is nothing more to send after the refusal.
+    Ended,
+}
+
+impl SessionPhase {
+    /// The name for listings and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SessionPhase::Resuming => "resuming",
+            SessionPhase::AwaitingInventory => "awaiting-inventory",
+            SessionPhase::Sending => "sending",
+            SessionPhase::AwaitingAck => "awaiting-ack",
+            SessionPhase::Idle => "idle",
+            SessionPhase::Ended => "ended",
+        }
+    }
+}
+
+/// What is known about a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionStatus {
+    /// The host.
+    pub host: Text,
+    /// The run of its agent.
+    pub instance: u64,
+    /// The version of its agent.
+    pub agent_version: String,
+    /// The driver of its datapath.
+    pub datapath: String,
+    /// Where the session is.
+    pub phase: SessionPhase,
+    /// Since when: the `now` at which it got there. Tells a slow host from a busy one.
+    pub phase_since: Duration,
+    /// The newest revision that the host acknowledged; 0 if none.
+    pub acked_revision: Revision,
+    /// The newest revision that was sent whole; 0 if none.
+    pub sent_revision: Revision,
+    /// Items that changed since the last batch was cut.
+    pub pending: usize,
+    /// Bytes of all messages to the host, without gRPC's framing.
+    pub sent_bytes: u64,
+    /// Batches sent whole.
+    pub sent_batches: u64,
+    /// Updates in them.
+    pub sent_updates: u64,
+    /// What the host's datapath refuses, and items too large to send, sorted by key.
+    pub rejections: Vec<Rejection>,
+    /// How many more rejections the host has.
+    pub rejections_omitted: u32,
+    /// Complaints of the host.
+    pub complaints: u64,
+    /// The host's last drift report.
+    pub drift: Drift,
+}
