@@ -57,6 +57,8 @@ fn yaml(file: &str, text: &str) -> Result<Vec<Value>, KubernetesError> {
             max_total_scalar_bytes: most,
             max_total_comment_bytes: most,
         },
+        // YAML 1.2: a node may be called n. What kubectl prints has quotes where it matters.
+        strict_booleans: true,
         with_snippet: false,
     };
     serde_saphyr::from_multiple_with_options(text, options).map_err(|error| KubernetesError::Yaml {

@@ -52,12 +52,12 @@ pub enum FetchError {
         source: std::io::Error,
     },
     /// The answer did not come in time.
-    #[error("{remote} did not answer within {seconds} s")]
+    #[error("{remote} did not answer within {timeout:?}: is it overloaded, or no ovsdb-server?")]
     Timeout {
         /// The server.
         remote: Remote,
         /// How long was waited.
-        seconds: u64,
+        timeout: Duration,
     },
     /// What the server sent is not JSON-RPC, or not the answer to what was asked.
     #[error("{remote} sent no valid answer to {request}: {problem}")]
@@ -192,7 +192,7 @@ impl<'a> Session<'a> {
     }
 
     fn timed_out(&self) -> FetchError {
-        FetchError::Timeout { remote: self.remote.clone(), seconds: self.timeout.as_secs() }
+        FetchError::Timeout { remote: self.remote.clone(), timeout: self.timeout }
     }
 
     /// The stream, set to give up at the deadline.

@@ -170,7 +170,13 @@ impl<'a> Lexer<'a> {
         constant(value, mask)
             .ok_or_else(|| {
                 let text = &self.text[at..self.at];
-                syntax(at, format!("{text:?} is no number, address or block"))
+                syntax(
+                    at,
+                    format!(
+                        "{text:?} is no number, address or block (whose bits outside of the mask \
+                     must be 0)"
+                    ),
+                )
             })?
             .map_err(|what| MatchError::Unsupported { at, what })
     }
@@ -189,7 +195,10 @@ fn constant(value: &str, mask: Option<&str>) -> Option<Result<TokenKind, String>
     let value = number(value)?;
     match mask {
         None => Some(Ok(TokenKind::Number(value, None))),
-        Some(mask) => Some(Ok(TokenKind::Number(value, Some(number(mask)?)))),
+        Some(mask) => {
+            let mask = number(mask)?;
+            (value & !mask == 0).then_some(Ok(TokenKind::Number(value, Some(mask))))
+        }
     }
 }
 
@@ -211,7 +220,8 @@ fn number(text: &str) -> Option<u128> {
     }
 }
 
-/// An address with a prefix length or a mask of its family, as a block without host bits.
+/// An address with a prefix length or a mask of its family, as a block. As in OVN, bits outside of
+/// the mask must be 0.
 fn parse_net(address: IpAddr, mask: Option<&str>) -> Option<Result<IpNet, String>> {
     let width = if address.is_ipv4() { 32 } else { 128 };
     let Some(mask) = mask else {
@@ -231,7 +241,7 @@ fn parse_net(address: IpAddr, mask: Option<&str>) -> Option<Result<IpNet, String
         }
         prefix as u8
     };
-    IpNet::new(address, prefix).ok().map(|net| Ok(net.trunc()))
+    IpNet::new(address, prefix).ok().filter(|net| net.trunc() == *net).map(Ok)
 }
 
 /// An address, a block with a prefix length, or a block with a mask, as an address set has them.

@@ -418,7 +418,7 @@ fn masked(
     if free & free.wrapping_add(1) != 0 {
         return Err(unsupported(comparison, "a mask whose ones are not all on the left"));
     }
-    Ok((value & !free, value | free))
+    Ok((value, value | free))
 }
 
 fn bytes(comparison: &Comparison, operator: Operator) -> Result<Bytes, MatchError> {

@@ -220,7 +220,8 @@ impl Finder<'_, '_> {
         let (mut whole, mut none) = (true, true);
         for &uplink in &uplinks {
             let back = self.prefixes(uplink, router);
-            whole &= has.difference(&back).is_empty();
+            // What the uplink is connected to itself, on a switch that both share, needs no route.
+            whole &= has.difference(&back).difference(&self.connected[uplink]).is_empty();
             none &= has.intersection(&back).is_empty();
         }
         if whole {
@@ -229,7 +230,8 @@ impl Finder<'_, '_> {
         self.links.silent.insert(router);
         if !none {
             let missing = uplinks.iter().find_map(|uplink| {
-                let net = *has.difference(&self.prefixes(*uplink, router)).to_nets().first()?;
+                let known = self.prefixes(*uplink, router).union(&self.connected[*uplink]);
+                let net = *has.difference(&known).to_nets().first()?;
                 Some((net, self.name(*uplink)))
             });
             let Some((net, uplink)) = missing else { return };
