@@ -99,8 +99,10 @@ impl Search<'_> {
                 self.where_port(|_, _, port| switches.contains(&port.switch))
             }
             GroupTerm::Port(name) => {
+                // The one scan that is a look-up: groups that name thousands of ports are common.
                 let wanted = name.to_key(Kind::LogicalPort);
-                self.where_port(|key, _, _| *key == wanted)
+                let ports = self.resources.get_key_value(&wanted).map(|(key, _)| key.clone());
+                Content { ports: ports.into_iter().collect(), ..Content::default() }
             }
             GroupTerm::Group(group) => self.group(group),
             GroupTerm::Intersection(groups) => {

@@ -1,5 +1,8 @@
 //! The engine's behaviour in small, drawn situations. Random histories are in `histories.rs`.
 
+// Helpers of tests unwrap as the tests do: a panic is a failed test.
+#![allow(clippy::unwrap_used)]
+
 use spanwire_topology::engine::{Endpoint, ItemChangeKind, PacketKind, Verdict};
 use spanwire_topology::model::{
     Action, DefaultActions, Direction, GroupSpec, GroupTerm, HostSpec, LogicalPortSpec,
