@@ -4,7 +4,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use std::future::Future;
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What takes less time than this passes without a word.
 const QUIET: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ pub(crate) async fn during<T>(what: &str, future: impl Future<Output = T>) -> T 
         output = &mut future => return output,
         () = tokio::time::sleep(QUIET) => {}
     }
-    let spinner = Spinner::start(what);
+    let spinner = Spinner::start_at(what, Instant::now());
     let output = future.await;
     spinner.finish();
     output
@@ -29,11 +29,17 @@ pub(crate) async fn during<T>(what: &str, future: impl Future<Output = T>) -> T 
 pub(crate) struct Spinner {
     bar: Option<ProgressBar>,
     last: String,
+    /// Lines of a log begin then.
+    lines_from: Instant,
 }
 
 impl Spinner {
-    /// Starts at once.
+    /// Starts at the beginning of what may be over within a second: then no log has a line of it.
     pub(crate) fn start(what: &str) -> Spinner {
+        Spinner::start_at(what, Instant::now() + QUIET)
+    }
+
+    fn start_at(what: &str, lines_from: Instant) -> Spinner {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner();
             if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
@@ -42,7 +48,7 @@ impl Spinner {
             bar.enable_steady_tick(TICK);
             bar
         });
-        let mut spinner = Spinner { bar, last: String::new() };
+        let mut spinner = Spinner { bar, last: String::new(), lines_from };
         spinner.update(what);
         spinner
     }
@@ -51,7 +57,9 @@ impl Spinner {
     pub(crate) fn update(&mut self, what: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(what.to_owned()),
-            None if self.last != what => eprintln!("{what} ..."),
+            None if self.last != what && Instant::now() >= self.lines_from => {
+                eprintln!("{what} ...");
+            }
             None => {}
         }
         self.last = what.to_owned();

@@ -1,5 +1,7 @@
 //! The fuzz targets, as functions of bytes. Each says what it checks besides "does not panic".
 
+pub mod seeds;
+
 use prost::Message;
 use spanwire_hostproto::codec::{encode_delta, encode_full, encode_removed};
 use spanwire_hostproto::message::Hello;

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::fleet::{self, lab_failure};
 use crate::output::render;
 use spanwire_lab::probe::{Check, Listen, Outcome, Probe};
-use spanwire_lab::{Lab, LabSpec, WorkloadKey};
+use spanwire_lab::{Lab, LabError, LabSpec, WorkloadKey};
 use spanwire_topology::model::Kind;
 use spanwire_topology::{ObjectKey, Resource};
 use std::collections::BTreeSet;
@@ -16,8 +16,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// The name of the lab. One demo at a time runs on a machine.
-const LAB: &str = "demo";
+/// The name of the lab, and nobody else's: one demo at a time runs on a machine.
+const LAB: &str = "spanwire_demo";
 /// How long a connection may take to open. Longer than a retransmission, so that what is allowed
 /// is not called denied because a packet was lost on a busy machine.
 const ATTEMPT_WAIT: Duration = Duration::from_millis(2500);
@@ -50,6 +50,12 @@ impl LabStage {
     ) -> Result<LabStage, Failure> {
         let fail = lab_failure("the lab of the demo does not come up");
         let spec = LabSpec::from_resources(LAB, resources, |_| true).map_err(&fail)?;
+        // What a demo that was killed has left. One that still runs holds its lab, and this fails.
+        match Lab::open(LAB) {
+            Ok(left) => left.down().map_err(&fail)?,
+            Err(LabError::NotFound { .. }) => {}
+            Err(error) => return Err(fail(error)),
+        }
         let lab = Lab::up(spec).map_err(&fail)?;
         LabStage::start(lab, tcp_ports)
     }

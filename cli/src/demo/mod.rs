@@ -20,10 +20,13 @@ mod story;
 
 use crate::client::Admin;
 use crate::failure::Failure;
+use crate::verbs::signals::wait_for_stop;
 use checks::{Attempt, Seen};
 use report::Report;
 use spanwire_lab::Lab;
 use spanwire_topology::{ObjectKey, Resource};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Runtime;
 
 /// Where the demo plays.
@@ -77,12 +80,26 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         }
         None => Box::new(lab_run::LabStage::new(&resources, &checks::tcp_ports(&resources))?),
     };
-    let told = story::tell(&mut *stage, &mut report, resources);
+    let interrupted = watch_for_interrupt(stage.runtime());
+    let told = story::tell(&mut *stage, &mut report, resources, interrupted);
     // Whatever happened, nothing is left behind.
     let finished = stage.finish();
     told?;
     finished?;
     report.finish(mode)
+}
+
+/// Turns true when this process is asked to end: the story stops at its next step, and what was made
+/// is removed.
+fn watch_for_interrupt(runtime: &Runtime) -> Arc<AtomicBool> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    runtime.spawn(async move {
+        if wait_for_stop().await.is_ok() {
+            flag.store(true, Ordering::Relaxed);
+        }
+    });
+    interrupted
 }
 
 /// Resources with one of them replaced.

@@ -16,6 +16,7 @@ use spanwire_topology::{Engine, ObjectKey, Resource, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Connections of each kind that are shown as examples.
@@ -31,6 +32,7 @@ struct Story<'a> {
     resources: Vec<Resource>,
     attempts: Vec<Attempt>,
     tcp_ports: BTreeSet<u16>,
+    interrupted: Arc<AtomicBool>,
 }
 
 /// Tells the story. What did not hold is in the report; an error is something else.
@@ -38,13 +40,15 @@ pub(super) fn tell(
     stage: &mut dyn Stage,
     report: &mut Report,
     resources: Vec<Resource>,
+    interrupted: Arc<AtomicBool>,
 ) -> Result<(), Failure> {
     report.say(&stage.describe())?;
     let tcp_ports = checks::tcp_ports(&resources);
     let attempts = checks::attempts(&resources, &tcp_ports);
     let admin = stage.admin();
     let engine = Engine::new();
-    let mut story = Story { stage, report, admin, engine, resources, attempts, tcp_ports };
+    let mut story =
+        Story { stage, report, admin, engine, resources, attempts, tcp_ports, interrupted };
     story.network()?;
     story.first_apply()?;
     story.who_was_told_what()?;
@@ -324,6 +328,9 @@ impl Story<'_> {
 impl Story<'_> {
     /// Tries every connection and compares what came of it with what the policy says.
     fn try_all(&mut self, examples: bool) -> Result<(), Failure> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(Failure::refused("interrupted; what was made is removed"));
+        }
         let expected: Vec<Expected> = self
             .attempts
             .iter()

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// The lab that is meant if none is named.
-const NAME_DEFAULT: &str = "lab";
+const NAME_DEFAULT: &str = "main";
 /// How long the agents may take to have everything in their datapaths.
 const REALIZED_WAIT: Duration = Duration::from_secs(120);
 

@@ -26,7 +26,7 @@ pub(crate) mod lab;
 #[cfg(any(feature = "agent", feature = "controller"))]
 mod logging;
 #[cfg(any(feature = "agent", feature = "controller"))]
-mod signals;
+pub(crate) mod signals;
 
 use crate::cli::{Cli, Verb};
 use crate::client::block_on;

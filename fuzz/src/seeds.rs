@@ -1,7 +1,7 @@
-//! Writes the seeds of every target: `seeds DIRECTORY`.
+//! The seeds of every target, made by the encoders themselves and of small documents.
 
+use crate::{WORLD, join, world};
 use prost::Message;
-use spanwire_fuzz::{WORLD, join, world};
 use spanwire_hostproto::codec::{encode_delta, encode_full, encode_removed};
 use spanwire_hostproto::message::Hello;
 use spanwire_hostproto::{
@@ -11,7 +11,7 @@ use spanwire_topology::view::{Item, ItemDelta};
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// Matches as ACLs have them, one seed each.
@@ -26,9 +26,13 @@ const MATCHES: [&str; 8] = [
     "inport == @pg && ip4 && 100 < tcp.dst < 200",
 ];
 
+/// The match of the one ACL of the dump.
+const ACL_MATCH: &str = "outport == @pg && ip4.src == $pg_ip4 && tcp.dst == 80";
+
 /// Kubernetes objects.
 const PODS: &str = r#"{"apiVersion":"v1","kind":"List","items":[
-{"kind":"Node","metadata":{"name":"n1"},"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.1"}]}},
+{"kind":"Node","metadata":{"name":"n1"},
+ "status":{"addresses":[{"type":"InternalIP","address":"192.0.2.1"}]}},
 {"kind":"Namespace","metadata":{"name":"shop","labels":{"team":"a"}}},
 {"kind":"Pod","metadata":{"name":"web","namespace":"shop","labels":{"app":"web"}},
  "spec":{"nodeName":"n1","containers":[{"name":"c","ports":[{"name":"http","containerPort":80}]}]},
@@ -41,8 +45,8 @@ const PODS: &str = r#"{"apiVersion":"v1","kind":"List","items":[
  "ports":[{"protocol":"TCP","port":"http"},{"protocol":"UDP","port":53,"endPort":60}]}],
  "egress":[{}]}}]}"#;
 
-fn main() -> io::Result<()> {
-    let directory = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("corpus"), PathBuf::from);
+/// Writes the seeds, a directory a target.
+pub fn write_all(directory: &Path) -> io::Result<()> {
     let seeds: [(&str, Vec<Vec<u8>>); 7] = [
         ("manifest", manifests()),
         ("ovn_dump", dumps()),
@@ -87,16 +91,12 @@ fn dumps() -> Vec<Vec<u8>> {
     let mut dump = table(
         "Logical_Switch",
         r#""_uuid","acls","external_ids","name","other_config","ports""#,
-        &[format!(
-            r#"[{},{empty},{none},"web",{none},["set",[{},{}]]]"#,
-            id(1),
-            id(2),
-            id(3)
-        )],
+        &[format!(r#"[{},{empty},{none},"web",{none},["set",[{},{}]]]"#, id(1), id(2), id(3))],
     );
     let port = |n: u32, address: &str| {
+        let both = format!("0a:00:00:00:00:{n:02} {address}");
         format!(
-            r#"[{},"0a:00:00:00:00:{n:02} {address}",{},"p{n}",{},["set",["0a:00:00:00:00:{n:02} {address}"]],"",{empty}]"#,
+            r#"[{},"{both}",{},"p{n}",{},["set",["{both}"]],"",{empty}]"#,
             id(n),
             map("tenant", "t0"),
             map("requested-chassis", "host-01"),
@@ -116,7 +116,7 @@ fn dumps() -> Vec<Vec<u8>> {
         "ACL",
         r#""_uuid","action","direction","external_ids","log","match","name","priority""#,
         &[format!(
-            r#"[{},"allow-related","to-lport",{none},false,"outport == @pg && ip4.src == $pg_ip4 && tcp.dst == 80",{empty},1000]"#,
+            r#"[{},"allow-related","to-lport",{none},false,"{ACL_MATCH}",{empty},1000]"#,
             id(5)
         )],
     );
