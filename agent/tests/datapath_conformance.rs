@@ -1,5 +1,8 @@
 //! The conformance suite of datapath drivers, run on each of them.
 
+// A panic in a test, and in what tests share, is a failed test.
+#![allow(clippy::unwrap_used)]
+
 mod datapath_support;
 
 use datapath_support::conformance::{Harness, RecordHarness, base, check_conformance};

@@ -1,6 +1,9 @@
 //! What the linux driver promises beyond the conformance suite, shown with real packets: flows that
 //! live through changes, changes that touch nothing else, drift put right, nothing left behind.
 
+// A panic in a test, and in what tests share, is a failed test.
+#![allow(clippy::unwrap_used)]
+
 mod datapath_support;
 
 use datapath_support::conformance::base;

@@ -74,6 +74,11 @@ pub(crate) fn run(command: &str) -> String {
 impl Lab {
     /// A lab with hosts of these names and configurations; a tunnel endpoint is filled in.
     pub(crate) fn new(hosts: &[(&str, LinuxConfig)]) -> Lab {
+        Lab::over(hosts, vtep)
+    }
+
+    /// The same, over an underlay with other addresses for the n-th host.
+    pub(crate) fn over(hosts: &[(&str, LinuxConfig)], vtep: fn(u32) -> String) -> Lab {
         static LABS: AtomicU32 = AtomicU32::new(0);
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("swt{}-{number}", std::process::id());
@@ -88,7 +93,9 @@ impl Lab {
                  peer name eth0 mtu {UNDERLAY_MTU} netns {namespace}"
             ));
             run(&format!("ip -n {underlay} link set v-{name} master u0 up"));
-            run(&format!("ip -n {namespace} addr add {}/24 dev eth0", vtep(number)));
+            let address: IpAddr = vtep(number).parse().unwrap();
+            let (length, flags) = if address.is_ipv4() { (24, "") } else { (64, "nodad") };
+            run(&format!("ip -n {namespace} addr add {address}/{length} dev eth0 {flags}"));
             run(&format!("ip -n {namespace} link set eth0 up"));
             let mut config = config.clone();
             config.vtep = Some(vtep(number).parse().unwrap());
@@ -159,10 +166,15 @@ impl Lab {
 
     /// Brings a host to what the world says.
     pub(crate) fn apply(&mut self, host: &str, world: &World) -> Vec<Rejection> {
-        let view = world.view(host);
+        self.apply_view(host, &world.view(host))
+    }
+
+    /// Brings a host to a view.
+    pub(crate) fn apply_view(&mut self, host: &str, view: &HostView) -> Vec<Rejection> {
         let state = self.hosts.get_mut(host).unwrap();
-        let changed = changed(&state.view, &view);
+        let changed = changed(&state.view, view);
         state.view = view.clone();
+        let view = view.clone();
         state.driver.with(move |driver| driver.apply(&view, Some(&changed)).unwrap())
     }
 
