@@ -165,7 +165,8 @@ fn parse_cluster_id(text: &str) -> Option<ClusterId> {
     u128::from_str_radix(text, 16).ok().map(|number| ClusterId(number.to_be_bytes()))
 }
 
-/// Founds a cluster of one. A crash on the way leaves a log without entries, and this is done again.
+/// Founds a cluster of one. A crash on the way leaves a log without entries, and the next start
+/// does this again.
 fn found_cluster(directory: &Path, path: &Path, log: &RedbLog) -> Result<Identity, DataDirError> {
     if log.bounds() != (LogBounds { first_index: 1, last_index: 0 }) {
         let problem = "it is missing, but there is a log with entries".to_owned();

@@ -4,9 +4,9 @@
 //! ```text
 //!  Admin API ─► CoreHandle ─► core thread: Node ─► LogStore (synced) ─► Engine::apply
 //!                                                                         │ Changes
-//!                                              history ◄──────────────────┼───► publisher
-//!                                                 │                       ▼        │
-//!                                              watches             readers (state) sessions ─► hosts
+//!                                              history ◄──────────────────┼──► publisher
+//!                                                 │                       ▼       │
+//!                                              watches                 readers sessions ─► hosts
 //! ```
 //!
 //! * [`Controller`], [`Config`]: how to run one. Everything else is what it is made of.

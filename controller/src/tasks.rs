@@ -1,36 +1,33 @@
 //! Every thread, task and channel of a controller.
 //!
 //! ```text
-//!                      ┌──────────────── tokio runtime ────────────────┐
-//!  clients ── gRPC ──► │ AdminService: a task a call                   │
-//!                      │   reads: blocking threads ── state (read) ────┼──┐
-//!                      │   dry runs: DRY_RUNS_MAX ─── state (write) ───┼──┤
-//!                      │   Apply, Delete ── CoreHandle::propose ───────┼──┼─► commands
-//!                      │   Watch: a task each, WATCHES_MAX             │  │   sync channel,
-//!                      │     history ring ► 64 events ► stream         │  │   PROPOSALS_MAX + 1,
-//!                      │   WaitRealized: a task each, WAITS_MAX        │  │   bounded by bytes:
-//!                      │     progress (watch) ► 1 message ► stream     │  │   PROPOSALS_BYTES_MAX
-//!                      │                                               │  │      │
-//!  hosts ─── gRPC ───► │ HostService: a task a host                    │  │      ▼
-//!                      │   session ► 1 message ► stream                │  │  spanwire-core (1 thread)
-//!                      │   woken by Notify; no queue                   │  │   Raft node, log (redb)
-//!                      └───────────────────────────────────────────────┘  │      │ applies
-//!                                                                         ▼      ▼
-//!                                                               Shared { state, history, publisher }
-//!                                                                                │ when the log grew
-//!                                                                                ▼
-//!                                                             spanwire-snapshot (1 thread, at times)
+//!                      ┌───────────── tokio runtime ─────────────┐
+//!  clients ── gRPC ──► │ AdminService: a task a call             │
+//!                      │   reads: blocking threads ── state, read├──┐
+//!                      │   dry runs: DRY_RUNS_MAX ── state, write├──┤
+//!                      │   Apply, Delete ── CoreHandle::propose ─├──┼─► commands
+//!                      │   Watch: a task each, WATCHES_MAX       │  │      │
+//!                      │     history ► events ► stream           │  │      ▼
+//!                      │   WaitRealized: a task each, WAITS_MAX  │  │  spanwire-core (1 thread)
+//!                      │     progress ► message ► stream         │  │    Raft node, log
+//!                      │                                         │  │      │ applies
+//!  hosts ─── gRPC ───► │ HostService: a task a host              │  ▼      ▼
+//!                      │   session ► message ► stream            │  Shared { state, history,
+//!                      │   woken by Notify; no queue             │           publisher }
+//!                      └─────────────────────────────────────────┘         │ the log grew
+//!                                                                          ▼
+//!                                                            spanwire-snapshot (1 thread, at times)
 //! ```
 //!
-//! | Channel | Kind | Capacity | When full |
-//! |---|---|---|---|
-//! | commands to the core | sync channel | `PROPOSALS_MAX` + 1, and `PROPOSALS_BYTES_MAX` bytes | callers wait, then UNAVAILABLE |
-//! | outcome of a proposal | oneshot | 1 | - |
-//! | revision, standing, progress | watch | the newest value | older values are lost, and not needed |
-//! | events of a watch | mpsc | `WATCH_CHANNEL_EVENTS` | the watch waits; if history passes it, it ends |
-//! | progress of a wait | mpsc | 1 | the wait waits |
-//! | messages to a host | mpsc | 1 | the session coalesces what changes meanwhile |
-//! | wake of a session | notify | 1 | nothing is lost: it is a flag |
+//! | Channel | Capacity | When full |
+//! |---|---|---|
+//! | commands (sync channel) | `PROPOSALS_MAX` + 1; `PROPOSALS_BYTES_MAX` | callers wait, then UNAVAILABLE |
+//! | outcome (oneshot) | 1 | - |
+//! | revision, standing, progress (watch) | the newest | older values are not needed |
+//! | events of a watch (mpsc) | `WATCH_CHANNEL_EVENTS` | it waits; passed by history, it ends |
+//! | progress of a wait (mpsc) | 1 | it waits, and tells the newest then |
+//! | messages to a host (mpsc) | 1 | the session coalesces what changes |
+//! | wake of a session (notify) | 1 | nothing is lost: it is a flag |
 
 use crate::api::{AdminService, HostService};
 use crate::error::ControllerError;

@@ -2,66 +2,69 @@
 //!
 //! ERROR: an operator must act. WARN: something is wrong with a host, or will be. INFO: the course
 //! of things, a few lines a host. DEBUG: each revision of each host. What the Raft core says comes
-//! with the target `spanwire::raft`, one level below its own.
+//! with the target `spanwire::raft`, one level below its own; all else has `spanwire::controller`.
 
 use spanwire_hostproto::message::Drift;
 use spanwire_topology::model::Revision;
 use std::fmt::Display;
 use std::net::SocketAddr;
 
+/// What log filters name.
+const TARGET: &str = "spanwire::controller";
+
 pub(crate) fn controller_serves(cluster: impl Display, address: SocketAddr, revision: Revision) {
-    tracing::info!(%cluster, %address, revision, "controller serves");
+    tracing::info!(target: TARGET, %cluster, %address, revision, "controller serves");
 }
 
 pub(crate) fn controller_stops() {
-    tracing::info!("controller stops");
+    tracing::info!(target: TARGET, "controller stops");
 }
 
 pub(crate) fn core_stopped(error: &dyn Display) {
-    tracing::error!(%error, "the core stopped: nothing more is written");
+    tracing::error!(target: TARGET, %error, "the core stopped: nothing more is written");
 }
 
 pub(crate) fn request_broke_off(error: &dyn Display) {
-    tracing::error!(%error, "a request broke off: this is a defect");
+    tracing::error!(target: TARGET, %error, "a request broke off: this is a defect");
 }
 
 pub(crate) fn metrics_stopped(error: &dyn Display) {
-    tracing::error!(%error, "the metrics are not served any more");
+    tracing::error!(target: TARGET, %error, "the metrics are not served any more");
 }
 
 pub(crate) fn snapshot_taken(index: u64) {
-    tracing::info!(index, "took a snapshot and cut the log");
+    tracing::info!(target: TARGET, index, "took a snapshot and cut the log");
 }
 
 pub(crate) fn snapshot_failed(error: &dyn Display) {
-    tracing::error!(%error, "could not take a snapshot: the log is kept whole");
+    tracing::error!(target: TARGET, %error, "could not take a snapshot: the log is kept whole");
 }
 
 pub(crate) fn host_connected(host: &str, instance: u64, held: Revision) {
-    tracing::info!(host, instance, held, "host connected");
+    tracing::info!(target: TARGET, host, instance, held, "host connected");
 }
 
 pub(crate) fn host_disconnected(host: &str, instance: u64) {
-    tracing::info!(host, instance, "host disconnected");
+    tracing::info!(target: TARGET, host, instance, "host disconnected");
 }
 
 pub(crate) fn host_refused(detail: &str) {
-    tracing::info!(detail, "refused a host");
+    tracing::info!(target: TARGET, detail, "refused a host");
 }
 
 pub(crate) fn host_realized(host: &str, revision: Revision) {
-    tracing::debug!(host, revision, "host realized a revision");
+    tracing::debug!(target: TARGET, host, revision, "host realized a revision");
 }
 
 pub(crate) fn host_drifted(host: &str, drift: &Drift) {
     let newest = drift.findings.last().map_or("", String::as_str);
-    tracing::warn!(host, repaired = drift.repaired_total, newest, "host put drift right");
+    tracing::warn!(target: TARGET, host, repaired = drift.repaired_total, newest, "host put drift right");
 }
 
 pub(crate) fn host_complained(host: &str, detail: &str) {
-    tracing::warn!(host, detail, "host could not use a batch");
+    tracing::warn!(target: TARGET, host, detail, "host could not use a batch");
 }
 
 pub(crate) fn host_broke_protocol(host: &str, detail: &str) {
-    tracing::warn!(host, detail, "host broke the protocol");
+    tracing::warn!(target: TARGET, host, detail, "host broke the protocol");
 }

@@ -53,7 +53,8 @@ fn any_resource() -> impl Strategy<Value = Resource> {
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => any_resource().prop_map(Step::Put),
-        1 => (any_resource(), any::<bool>()).prop_map(|(r, cascade)| Step::Delete(r.key(), cascade)),
+        1 => (any_resource(), any::<bool>())
+            .prop_map(|(resource, cascade)| Step::Delete(resource.key(), cascade)),
     ]
 }
 
@@ -108,7 +109,8 @@ proptest! {
         let (one, two) = (mk_shared(), mk_shared());
         // One takes the log at once, the other entry by entry.
         let outcomes = run(&one, &log);
-        let again: Vec<String> = log.iter().flat_map(|e| run(&two, std::slice::from_ref(e))).collect();
+        let one_by_one = log.iter().flat_map(|entry| run(&two, std::slice::from_ref(entry)));
+        let again: Vec<String> = one_by_one.collect();
         prop_assert_eq!(&outcomes, &again);
         prop_assert_eq!(snapshot(&one, last), snapshot(&two, last));
         // A third starts from a snapshot somewhere on the way.

@@ -65,7 +65,7 @@ impl wire::host_stream_server::HostStream for HostService {
 }
 
 /// Reads on until the host has closed its half. Without this, a message of the host that crosses
-/// our last one meets a closed stream, which is then reset, and our last message is lost on the way.
+/// our last one meets a closed stream, which is then reset, and our last message is lost.
 async fn discard(inbound: &mut Streaming<wire::HostMessage>) {
     while let Some(Ok(_)) = inbound.next().await {}
 }

@@ -156,7 +156,7 @@ async fn watch(
             () = tokio::time::sleep_until(bookmark_due), if owes_bookmark => {}
             () = events.closed() => return Ok(()),
             () = draining.cancelled() => {
-                let stopping = "the controller is stopping: watch again from the last revision seen";
+                let stopping = "the controller is stopping: watch again from the last revision";
                 return Err(Stop(Status::unavailable(stopping)));
             }
         }

@@ -5,7 +5,7 @@
 //! 1. [`Node::process`] each event; stop when a batch is full.
 //! 2. [`Node::step`] says what to do. A leader's messages may be sent at once, while its own disk
 //!    still works (Raft dissertation, section 10.2.1).
-//! 3. [`LogStore::write`](super::LogStore::write) what the step has, synced. One write for
+//! 3. [`LogStore::write`] what the step has, synced. One write for
 //!    everything that was proposed since the last one: group commit.
 //! 4. Only then [`Node::process_written`]. What it returns depends on the write being durable:
 //!    messages of a follower or candidate (an acknowledgement, a vote), a snapshot to restore, and

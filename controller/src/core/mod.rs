@@ -1,8 +1,8 @@
 //! The core: one thread that owns the Raft node and its log, and is the only one to change the
 //! network.
 //!
-//! * [`replica`]: the driver loop around [`Node`](crate::consensus::Node), without a thread.
-//! * [`handle`]: how tasks ask for transactions, and wait for what becomes of them.
+//! * [`Replica`]: the driver loop around [`Node`](crate::consensus::Node), without a thread.
+//! * [`CoreHandle`]: how tasks ask for transactions, and wait for what becomes of them.
 
 mod handle;
 mod replica;

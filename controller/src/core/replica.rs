@@ -148,12 +148,14 @@ impl<S: LogStore> Replica<S> {
             if let Some(snapshot) = written.restore {
                 self.applied_index = restore(&self.shared, &snapshot)?;
             }
-            self.apply(&written.apply)?;
+            let outcomes = self.apply(&written.apply)?;
+            // Before the answers: whoever gets one finds its revision in the replica's standing.
+            self.publish_standing();
+            self.answer(outcomes);
             if self.node.role() != Role::Leader {
                 // Another leader may yet commit or overwrite what was proposed here.
                 self.waiting.clear();
             }
-            self.publish_standing();
         }
         self.batch = (0, 0);
         self.snapshotter.process_applied(self.applied_index);
@@ -171,9 +173,9 @@ impl<S: LogStore> Replica<S> {
         Ok(())
     }
 
-    /// Applies committed entries in order. Callers are answered after this, for their entries are
-    /// durable and readable now.
-    fn apply(&mut self, entries: &[Entry]) -> Result<(), CoreError> {
+    /// Applies committed entries in order. Callers may be answered after this, for their entries
+    /// are durable and readable now.
+    fn apply(&mut self, entries: &[Entry]) -> Result<Vec<(u64, Outcome)>, CoreError> {
         let mut prepared = Vec::with_capacity(entries.len());
         for entry in entries {
             self.snapshotter.process_entry(entry);
@@ -189,13 +191,16 @@ impl<S: LogStore> Replica<S> {
             self.applied_index = last.index;
             self.node.process_applied(last.index);
         }
+        Ok(outcomes)
+    }
+
+    fn answer(&mut self, outcomes: Vec<(u64, Outcome)>) {
         for (request_id, outcome) in outcomes {
             if let Some(reply) = self.waiting.remove(&request_id) {
                 // A caller who gave up is gone; the transaction stands.
                 let _ = reply.send(Ok(outcome));
             }
         }
-        Ok(())
     }
 
     fn publish_standing(&self) {

@@ -7,8 +7,8 @@
 //!                                            Rejected { reason }             ◄──┘
 //! ```
 //!
-//! Applying is total and deterministic: every replica makes the same of an entry, whatever is in it.
-//! A transaction that does not fit the state is recorded as rejected, not failed (design
+//! Applying is total and deterministic: every replica makes the same of an entry, whatever is in
+//! it. A transaction that does not fit the state is recorded as rejected, not failed (design
 //! decision 12). No clock is read here: what an entry needs of time or chance, the leader put in.
 
 mod command;

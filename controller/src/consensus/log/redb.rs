@@ -130,7 +130,8 @@ impl RedbLog {
         let (mark_index, mark_term) = self.tail.get()?;
         if mark_index > state.last_index {
             let problem = format!(
-                "it ends with entry {}, but entry {mark_index} of term {mark_term} had been written",
+                "it ends with entry {}, but entry {mark_index} of term {mark_term} had been \
+                 written",
                 state.last_index
             );
             return Err(self.corrupt("the log", &problem));
