@@ -34,7 +34,8 @@ fn check(dump: &str, ports: usize, hosts: usize) {
 
 #[test]
 fn every_host_of_the_campus_has_the_view_of_the_oracle() {
-    check("campus-12-tenants.json", 508, 24);
+    // The dump asks for 23 chassis: none of its ports is bound to host-18.
+    check("campus-12-tenants.json", 508, 23);
 }
 
 #[test]

@@ -281,6 +281,9 @@ impl Engine {
 
     pub(super) fn items_of(&self, host: HostId) -> Vec<(ItemKey, Revision)> {
         let mut items = Vec::new();
+        if self.hosts.get(host).is_none() {
+            return items;
+        }
         for &(domain, _) in &self.hosts[host].placements {
             let domain = &self.domains[domain];
             items.push((ItemKey::Domain(domain.vni), domain.version));
@@ -359,6 +362,9 @@ impl Engine {
     }
 
     pub(super) fn host_has(&self, host: HostId, key: ItemKey) -> bool {
+        if self.hosts.get(host).is_none() {
+            return false;
+        }
         match self.find(key) {
             None => false,
             Some(Found::Domain(id)) => self.placement_of(host, id).is_some(),

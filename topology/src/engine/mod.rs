@@ -132,7 +132,7 @@ impl Engine {
         }
     }
 
-    /// Everything the host is told, at the current revision.
+    /// Everything the host is told, at the current revision; nothing if there is no such host.
     pub fn host_view(&self, host: HostId) -> HostView {
         self.view_of(host)
     }
@@ -143,7 +143,7 @@ impl Engine {
         self.items_of(host)
     }
 
-    /// True if the item is in the host's view.
+    /// True if the host exists and the item is in its view.
     pub fn has_item(&self, host: HostId, key: ItemKey) -> bool {
         self.host_has(host, key)
     }
