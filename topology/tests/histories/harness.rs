@@ -147,6 +147,7 @@ impl Harness {
                 self.check_watched(&before, &changes, &named)?;
                 check_prediction(NamedChanges::of(&predicted, &names)?, &twin_named, &before)?;
                 check_twin(&named, &twin_named)?;
+                self.check_gone(&changes)?;
                 self.one.follow(&changes)?;
                 about(self.twin.follow(&twin_changes), || "the twin".into())?;
             }
@@ -207,6 +208,19 @@ impl Harness {
             .map(|key| key.name)
             .collect();
         check_same("hosts that were deleted", &named.hosts_deleted, &expected)
+    }
+
+    /// A host that is gone has nothing, whoever still asks by its id.
+    fn check_gone(&self, changes: &Changes) -> Check {
+        for (id, name) in &changes.hosts_deleted {
+            if self.one.engine.host_name(*id).is_none() {
+                let left = self.one.engine.host_items(*id);
+                check_same(&format!("items of deleted host {name}"), &left, &Vec::new())?;
+                let view = self.one.engine.host_view(*id).items.len();
+                check_same(&format!("view of deleted host {name}"), &view, &0)?;
+            }
+        }
+        Ok(())
     }
 
     /// An identity is never given to another.
