@@ -1,0 +1,286 @@
+//! The verbs against a controller of their own, as a shell would run them: output, exit codes, and
+//! what is told when something is wrong.
+
+// A panic here is a failed test, in helpers as well.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// A controller in a process of its own, which ends with this value.
+struct World {
+    controller: Child,
+    address: String,
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    fn start() -> World {
+        let directory = tempfile::tempdir().unwrap();
+        let mut controller = Command::new(env!("CARGO_BIN_EXE_spanwire"))
+            .args(["controller", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
+            .arg(directory.path().join("data"))
+            .env_remove("SPANWIRE_LOG")
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(controller.stderr.take().unwrap()).lines();
+        // Port 0 takes any free one; the log says which.
+        let address = lines
+            .by_ref()
+            .find_map(|line| {
+                let line: serde_json::Value = serde_json::from_str(&line.ok()?).ok()?;
+                Some(line["fields"]["address"].as_str()?.to_owned())
+            })
+            .expect("the controller says where it listens");
+        // A full pipe would stop it.
+        std::thread::spawn(move || lines.for_each(drop));
+        World { controller, address, directory }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = spanwire(arguments);
+        command.env("SPANWIRE_CONTROLLER", &self.address);
+        command
+    }
+
+    /// Runs a verb that must succeed, and returns its stdout.
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a verb that must fail with a code, and returns its stderr.
+    fn fail(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.command(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty(), "{arguments:?}: a failure printed something");
+        stderr(&output)
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // By the handle of the child itself, so by nobody else's id.
+        let _ended = self.controller.kill();
+        let _status = self.controller.wait();
+    }
+}
+
+fn spanwire(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spanwire"));
+    command
+        .args(arguments)
+        .env_remove("SPANWIRE_CONTROLLER")
+        .env_remove("SPANWIRE_PROJECT")
+        .stdin(Stdio::null());
+    command
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn three_tier() -> String {
+    root().join("examples/three-tier.yaml").display().to_string()
+}
+
+#[test]
+fn the_life_of_resources() {
+    let world = World::start();
+    let file = three_tier();
+    let dry = world.run(&["apply", "-f", &file, "--dry-run"]);
+    assert!(dry.ends_with("17 created at revision 0 (dry run: nothing was changed)\n"), "{dry}");
+    assert_eq!(world.run(&["get", "all", "-A"]), "nothing found\n");
+    let applied = world.run(&["apply", "-f", &file]);
+    assert!(applied.contains("port shop/web-0 created\n"), "{applied}");
+    let again = world.run(&["apply", "-f", &file]);
+    assert!(again.lines().last().unwrap().starts_with("17 unchanged at revision"), "{again}");
+
+    assert_eq!(
+        world.run(&["get", "ports", "-p", "shop", "-l", "tier in (app,db)"]),
+        "NAME   SWITCH  ADDRESSES   HOST\n\
+         app-0  app     10.20.2.10  host-02\n\
+         db-0   db      10.20.3.10  host-01\n"
+    );
+    assert_eq!(
+        world.run(&["get", "policies", "-A"]),
+        "PROJECT  NAME  TIER  PRIORITY  APPLIED TO  RULES  DEFAULTS\n\
+         shop     app   500   1000      app         1      in drop, out -\n\
+         shop     db    500   1000      db          1      in drop, out drop\n\
+         shop     web   500   1000      web         1      in drop, out -\n"
+    );
+    let hosts = world.run(&["get", "hosts"]);
+    assert!(hosts.contains("host-01  192.0.2.1  absent"), "{hosts}");
+    assert_eq!(
+        world.run(&["span", "group/shop/app"]).lines().skip(1).collect::<Vec<_>>(),
+        ["  host-01", "  host-02"]
+    );
+    let used = world.fail(&["delete", "group/shop/app"], 1);
+    assert!(used.contains("policy shop/app") && used.contains("cascade"), "{used}");
+    let gone = world.run(&["delete", "group/shop/app", "--cascade"]);
+    assert!(gone.contains("policy shop/db deleted\n"), "{gone}");
+    world.fail(&["get", "group/shop/app"], 3);
+    world.run(&["delete", "-f", &world.file("port.yaml", PORT)]);
+    world.fail(&["describe", "port/shop/web-0"], 3);
+}
+
+const PORT: &str = "kind: LogicalPort\nmetadata: {project: shop, name: web-0}\n\
+                    spec: {switch: web, addresses: [10.20.1.10]}\n";
+
+/// What `get` prints can be applied; with the revision, only until somebody else changes it.
+#[test]
+fn documents_go_round() {
+    let world = World::start();
+    world.run(&["apply", "-f", &three_tier()]);
+    for format in ["yaml", "json"] {
+        let all = world.run(&["get", "all", "-A", "-o", format]);
+        let file = world.file(&format!("all.{format}"), &all);
+        let applied = world.run(&["apply", "-f", &file]);
+        assert!(applied.ends_with("17 unchanged at revision 2\n"), "{format}: {applied}");
+    }
+    let held = world.run(&["get", "port/shop/web-0", "-o", "yaml", "--with-revision"]);
+    let held = world.file("held.yaml", &held.replace("host-01", "host-02"));
+    world.run(&["apply", "-f", &held]);
+    let conflict = world.fail(&["apply", "-f", &held], 1);
+    assert!(conflict.contains("port shop/web-0 was last changed at revision"), "{conflict}");
+    let stale = world.fail(&["apply", "-f", &three_tier(), "--expected-revision", "2"], 1);
+    assert!(stale.contains("the state is at revision"), "{stale}");
+}
+
+#[test]
+fn explanations_and_forecasts() {
+    let world = World::start();
+    world.run(&["apply", "-f", &three_tier()]);
+    let has = world.run(&["explain", "host-01", "shop/app-0", "--group", "shop/app"]);
+    assert!(has.starts_with("host host-01 has shop/app-0 of group shop/app"), "{has}");
+    let lacks = world.run(&["explain", "host-02", "10.20.3.10", "--group", "shop/db"]);
+    assert!(lacks.starts_with("host host-02 lacks 10.20.3.10 of group shop/db"), "{lacks}");
+    let json = world.run(&["explain", "host-02", "shop/db-0", "--group", "shop/db", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["hasMember"], false);
+    let view = world.run(&["host-view", "host-02", "-o", "json"]);
+    let view: serde_json::Value = serde_json::from_str(&view).unwrap();
+    assert_eq!(view["shards"].as_array().unwrap().len(), 1, "{view}");
+    assert_eq!(view["shards"][0]["group"], "shop/web");
+    let impact = world.run(&["impact", "-f", &world.file("port.yaml", PORT)]);
+    assert!(impact.starts_with("1 of 1 object would change; 2 hosts would be told"), "{impact}");
+    let same = world.run(&["impact", "-f", &three_tier()]);
+    assert!(same.starts_with("0 of 17 objects would change; 0 hosts would be told"), "{same}");
+    // No agent is there, so nothing is realized, and who waits is told why.
+    let missing = world.fail(&["wait", "policy/shop/db", "--timeout", "200ms"], 5);
+    assert!(missing.contains("host-01: "), "{missing}");
+}
+
+#[test]
+fn changes_are_watched() {
+    let world = World::start();
+    world.run(&["apply", "-f", &three_tier()]);
+    let mut watch = world
+        .command(&["watch", "ports", "-p", "shop", "--from-revision", "0", "-o", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        let line: serde_json::Value =
+            serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        if line["type"] == "put" {
+            seen.push(line["resource"]["metadata"]["name"].as_str().unwrap().to_owned());
+        }
+    }
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert_eq!(seen, ["app-0", "db-0", "web-0", "web-1"]);
+}
+
+#[test]
+fn failures_have_codes_and_say_what_to_do() {
+    let world = World::start();
+    let bad = world.file("bad.yaml", "kind: LogicalPort\nmetadata: {name: x}\nspec: {swich: a}\n");
+    let text = world.fail(&["apply", "-f", &bad], 1);
+    assert!(text.contains("bad.yaml:3") && text.contains("swich"), "{text}");
+    let text = world.fail(&["apply", "-f", &world.file("port.yaml", PORT)], 1);
+    assert!(text.contains("refers to switch shop/web, which does not exist"), "{text}");
+    world.fail(&["get", "prots"], 2);
+    world.fail(&["get", "ports", "-l", "a=b)"], 2);
+    world.fail(&["delete", "ports"], 2);
+    world.fail(&["span", "host/nobody"], 3);
+    world.fail(&["--controller", "127.0.0.1:1", "get", "ports"], 4);
+    world.fail(&["--controller", "no address", "get", "ports"], 2);
+    assert_eq!(
+        world.run(&["status"]).lines().nth(1).unwrap(),
+        "0 hosts: 0 connected, 0 current, 0 with rejections"
+    );
+}
+
+/// A reader that goes away ends the program, not with a panic.
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let mut child = spanwire(&["completion", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Closed before anything is read: the script is larger than a pipe holds, or comes too late.
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(141), "{}", stderr(&output));
+    assert!(output.stderr.is_empty(), "{}", stderr(&output));
+}
+
+#[test]
+fn imports_list_what_they_leave_out() {
+    let campus = root().join("import/tests/data/campus-12-tenants.json");
+    let import = |arguments: &[&str]| spanwire(&[&["import", "ovn"], arguments].concat()).output();
+    let campus = campus.display().to_string();
+    let output = import(&[&campus]).unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let yaml = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(yaml.matches("kind: LogicalPort\n").count(), 508);
+
+    // A row of a table that has no counterpart, put into the dump.
+    let text = fs::read_to_string(&campus).unwrap();
+    let row = r#"[["uuid","11111111-2222-4333-8444-555555555555"],["set",[]],["set",[]],["map",[]],"192.0.2.9",["set",[]],"",["set",[]],"10.0.0.9",["set",[]],["map",[]],"dnat_and_snat"]"#;
+    let with_nat = text.replace(
+        r#"{"caption":"NAT table","data":[]"#,
+        &format!(r#"{{"caption":"NAT table","data":[{row}]"#),
+    );
+    assert_ne!(with_nat, text, "the dump has an empty NAT table");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(with_nat.as_bytes()).unwrap();
+    let path = file.path().display().to_string();
+    let output = import(&[&path]).unwrap();
+    assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
+    assert!(stderr(&output).contains("unsupported: NAT "), "{}", stderr(&output));
+    assert!(!output.stdout.is_empty());
+    let output = import(&[&path, "--skip-unsupported"]).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let output = import(&["/no/such/file"]).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn the_demo_holds_without_packets() {
+    let output = spanwire(&["demo", "--record", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["passed"], true);
+    assert_eq!(summary["mode"], "record drivers");
+    assert!(summary["checks"].as_array().unwrap().len() > 20);
+}
