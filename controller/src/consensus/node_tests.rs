@@ -237,3 +237,32 @@ fn time_is_made_up_for_within_bounds() {
     node.process_time(Duration::from_secs(3600));
     assert_eq!(node.next_deadline(Duration::ZERO), Duration::from_secs(3600));
 }
+
+#[test]
+fn a_snapshot_ahead_of_the_written_commit_index_is_taken_up() {
+    let mut cluster = Cluster::new(1);
+    cluster.campaign(1);
+    cluster.propose(1, "a");
+    cluster.settle();
+    let replica = &cluster.nodes[&1];
+    let (applied_index, _) = replica.applied[0];
+    let (hard_state, conf_state) = replica.store.initial_state().unwrap();
+    assert!(hard_state.commit < applied_index, "the commit index is written with the next entry");
+    let term = replica.store.term(applied_index).unwrap();
+    let metadata = raft::eraftpb::SnapshotMetadata {
+        conf_state: Some(conf_state),
+        index: applied_index,
+        term,
+    };
+    let snapshot = Snapshot { data: Vec::new().into(), metadata: Some(metadata) };
+    replica.store.save_snapshot(&snapshot).unwrap();
+    replica.store.compact(applied_index).unwrap();
+    let config = NodeConfig { id: 1, applied_index, tick: TICK };
+    let replica = cluster.nodes.get_mut(&1).unwrap();
+    replica.node = Node::new(&config, replica.store.clone()).unwrap();
+    replica.applied.clear();
+    cluster.campaign(1);
+    cluster.propose(1, "b");
+    cluster.settle();
+    assert_eq!(cluster.applied(1), ["b"], "the rest is in the snapshot");
+}

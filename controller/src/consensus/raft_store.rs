@@ -11,7 +11,11 @@ pub(super) struct RaftStore<S>(pub(super) Arc<S>);
 
 impl<S: LogStore> raft::Storage for RaftStore<S> {
     fn initial_state(&self) -> raft::Result<RaftState> {
-        let (hard_state, conf_state) = self.0.initial_state().map_err(to_raft)?;
+        let (mut hard_state, conf_state) = self.0.initial_state().map_err(to_raft)?;
+        // A commit index is written with whatever is written next, a snapshot at once. What is in a
+        // snapshot was applied, and so it was committed.
+        let snapshot_index = self.0.snapshot_metadata().map_or(0, |metadata| metadata.index);
+        hard_state.commit = hard_state.commit.max(snapshot_index);
         Ok(RaftState { hard_state, conf_state })
     }
 

@@ -100,9 +100,9 @@ impl Engine {
         self.last_uid = preparation.last_uid;
         let mut changes = self.settle(&mut journal, revision);
         changes.objects = object_changes(self, preparation);
-        if let Some((address, first, second)) = journal.conflict.take() {
+        if let Some(refusal) = duplicate_address(&journal) {
             self.undo(preparation, journal, marks);
-            return Err(Refusal::DuplicateAddress { address, first, second });
+            return Err(refusal);
         }
         Ok((changes, journal))
     }
@@ -655,6 +655,17 @@ impl Engine {
             self.set_version(key, version);
         }
     }
+}
+
+/// The refusal of two ports with one address. Of several, the first by address and names: dense
+/// identifiers differ from replica to replica, and may not show in an outcome.
+fn duplicate_address(journal: &Journal) -> Option<Refusal> {
+    let named = journal.clashes.iter().filter_map(|((_, address), ports)| {
+        let mut ports = ports.iter();
+        Some((*address, ports.next()?, ports.next()?))
+    });
+    let (address, first, second) = named.min()?;
+    Some(Refusal::DuplicateAddress { address, first: first.clone(), second: second.clone() })
 }
 
 fn object_changes(engine: &Engine, preparation: &Preparation) -> Vec<ObjectChange> {

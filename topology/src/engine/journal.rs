@@ -10,6 +10,7 @@ use super::ids::{
 };
 use crate::model::{AddressBlocks, Kind, ObjectKey, Revision, Uid, Vni};
 use crate::view::{DomainItem, ItemKey, Locator, PolicyItem, PortItem};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 #[derive(Debug, Default)]
@@ -46,8 +47,9 @@ pub(super) struct Journal {
     pub(super) vnis: Map<Uid, Vni>,
     /// Objects that are gone but still have their slots.
     pub(super) freed: Vec<(Kind, u32)>,
-    /// Ports found with the same address in one domain.
-    pub(super) conflict: Option<(IpAddr, ObjectKey, ObjectKey)>,
+    /// All ports found with the same address in one domain. Whichever came first, these are the
+    /// same, so every replica names the same two in its refusal.
+    pub(super) clashes: Map<(DomainId, IpAddr), BTreeSet<ObjectKey>>,
 }
 
 #[derive(Debug, Default)]

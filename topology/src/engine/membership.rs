@@ -42,11 +42,10 @@ impl Engine {
         let domain = self.domain_of(id);
         for address in self.ports[id].spec().addresses.clone() {
             let other = *self.addresses.entry((domain, address)).or_insert(id);
-            if other != id && journal.conflict.is_none() {
-                let (one, two) =
-                    (self.ports[other].object.resource.key(), self.ports[id].object.resource.key());
-                let (first, second) = if one < two { (one, two) } else { (two, one) };
-                journal.conflict = Some((address, first, second));
+            if other != id {
+                let clash = journal.clashes.entry((domain, address)).or_default();
+                clash.insert(self.ports[other].object.resource.key());
+                clash.insert(self.ports[id].object.resource.key());
             }
         }
         let placement = self.ports[id].host.map(|host| self.make_placement(journal, host, domain));
