@@ -5,7 +5,8 @@
 
 mod datapath_support;
 
-use datapath_support::conformance::{Harness, RecordHarness, base, check_conformance};
+use datapath_support::cases::base;
+use datapath_support::conformance::{Harness, RecordHarness, check_conformance};
 use datapath_support::lab::{Lab, can_run, run};
 use datapath_support::probe::{Outcome, Sent, send};
 use datapath_support::world::World;

@@ -6,7 +6,7 @@
 
 mod datapath_support;
 
-use datapath_support::conformance::base;
+use datapath_support::cases::base;
 use datapath_support::lab::{Lab, can_run};
 use datapath_support::probe::{Outcome, PATIENCE, Sent, send, serve};
 use datapath_support::world::{World, changed, device, host, policy, port};
@@ -157,9 +157,8 @@ fn what_cannot_work_is_named_with_its_cause() {
         rejections.filter(|r| r.key == key).map(|r| r.reason).collect()
     };
     let port = |name: &str| ItemKey::Port(World::port_uid(&view, name));
-    let with_vtep = |vtep: &str| {
-        LinuxConfig { vtep: Some(vtep.parse().unwrap()), ..LinuxConfig::default() }
-    };
+    let with_vtep =
+        |vtep: &str| LinuxConfig { vtep: Some(vtep.parse().unwrap()), ..LinuxConfig::default() };
     let good = with_vtep("172.30.0.1");
     let locators = ItemKey::Locators(domain);
     let contains = |reasons: Vec<String>, expected: &str| {
@@ -222,7 +221,7 @@ fn a_large_view_is_applied_and_small_changes_of_it_are_fast() {
     let mut world = World::new(base());
     world.put([policy("p", "dbs", "in allow webs tcp:80\ndefault in drop")]);
     lab.apply_all(&world);
-    let mut timed = |what: &str, lab: &mut Lab, view: &HostView| {
+    let timed = |what: &str, lab: &mut Lab, view: &HostView| {
         let start = Instant::now();
         assert_eq!(lab.apply_view("a", view), []);
         println!("{what}: {:?}", start.elapsed());

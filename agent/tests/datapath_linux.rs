@@ -6,7 +6,7 @@
 
 mod datapath_support;
 
-use datapath_support::conformance::base;
+use datapath_support::cases::base;
 use datapath_support::lab::{Lab, assert_same_lines, can_run, run};
 use datapath_support::probe::{
     Outcome, PATIENCE, Sent, TCP_PORTS, connect, in_namespace, received, send, serve, wait_until,
@@ -108,7 +108,15 @@ fn connections_of_isolated_domains_are_told_apart() {
     let from_fixed_port = |name: &str, to: &str| {
         let to: SocketAddr = to.parse().unwrap();
         in_namespace(&lab.namespace(name), move || {
-            let socket = UdpSocket::bind(("0.0.0.0", 33_333)).unwrap();
+            // Another test's child process may hold the last socket until it runs its program.
+            let mut bound = UdpSocket::bind(("0.0.0.0", 33_333));
+            wait_until("the port is free", Duration::from_secs(5), || {
+                if bound.is_err() {
+                    bound = UdpSocket::bind(("0.0.0.0", 33_333));
+                }
+                bound.is_ok()
+            });
+            let socket = bound.unwrap();
             socket.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
             socket.send_to(b"hello", to).unwrap();
             let mut answer = [0; 64];
@@ -196,7 +204,26 @@ fn no_packet_meets_a_mixture_while_rules_are_swapped() {
             })
         })
     };
+    let address: SocketAddr = "10.0.1.2:53".parse().unwrap();
+    let established = {
+        let (namespace, stop) = (lab.namespace("web-0"), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            in_namespace(&namespace, move || {
+                let socket = UdpSocket::bind(("0.0.0.0", 0)).unwrap();
+                socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+                socket.connect(address).unwrap();
+                let mut sent = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    socket.send(b"established").unwrap();
+                    socket.recv(&mut [0; 64]).expect("a packet of a connection was lost");
+                    sent += 1;
+                }
+                sent
+            })
+        })
+    };
     let streams = [
+        established,
         stream("10.0.1.1:53", true),
         stream("10.0.1.2:53", true),
         stream("10.0.1.1:5353", false),
@@ -216,6 +243,59 @@ fn no_packet_meets_a_mixture_while_rules_are_swapped() {
     assert_eq!(received(b"swap 10.0.1.2:5353"), None);
 }
 
+/// What somebody does to a host, and how an audit must find it.
+fn damages(table: u32, vni: &str, web: &str) -> Vec<(String, FindingKind, &'static str)> {
+    let (missing, altered, foreign) =
+        (FindingKind::Missing, FindingKind::Altered, FindingKind::Foreign);
+    vec![
+        ("nft delete table inet spanwire".to_owned(), missing, "table inet spanwire"),
+        ("nft flush ruleset".to_owned(), missing, "table inet spanwire"),
+        ("nft flush chain inet spanwire forward".to_owned(), altered, "chain forward"),
+        ("nft insert rule inet spanwire forward accept".to_owned(), altered, "chain forward"),
+        ("nft add chain inet spanwire guest".to_owned(), foreign, "chain guest"),
+        (
+            "nft add element inet spanwire own_v4 { foo . 0a:00:00:00:00:01 . 9.9.9.9 }".to_owned(),
+            altered,
+            "set own_v4",
+        ),
+        (
+            format!("nft delete element inet spanwire inbound {{ {} }}", device("db-0")),
+            altered,
+            "map inbound",
+        ),
+        (format!("ip route del 10.0.0.2 table {table}"), missing, "route 10.0.0.2/32"),
+        (
+            format!("ip route replace 10.0.0.3 dev spnull proto 91 scope link table {table}"),
+            altered,
+            "route 10.0.0.3/32",
+        ),
+        (format!("ip -6 route del fd00::2 table {table}"), missing, "route fd00::2/128"),
+        (
+            format!("ip route add 10.66.0.1 dev spnull proto 91 table {table}"),
+            foreign,
+            "route 10.66.0.1/32",
+        ),
+        (format!("ip rule del iif {web} lookup {table}"), missing, "rule V4 iif"),
+        (format!("ip -6 rule del iif {web} lookup {table}"), missing, "rule V6 iif"),
+        (format!("ip neigh del 10.0.0.1 dev {web}"), missing, "neighbour 10.0.0.1"),
+        (
+            format!("ip neigh replace 10.0.0.1 lladdr 02:00:00:00:00:09 nud permanent dev {web}"),
+            altered,
+            "neighbour 10.0.0.1",
+        ),
+        (format!("ip -6 neigh del proxy fd00::2 dev {web}"), missing, "neighbour proxy fd00::2"),
+        (format!("bridge fdb del 02:5b:ac:1e:00:02 dev spx{vni}"), missing, "forwarding entry"),
+        (format!("ip link del spx{vni}"), missing, "device spx"),
+        (format!("ip link set spx{vni} down"), altered, "device spx"),
+        (format!("ip link set spx{vni} mtu 1280"), altered, "device spx"),
+        (format!("ip link del spo{vni}"), missing, "device spo"),
+        ("ip link del spnull".to_owned(), missing, "device spnull"),
+        (format!("sysctl -qw net.ipv4.conf.{web}.proxy_arp=0"), altered, "proxy_arp"),
+        (format!("sysctl -qw net.ipv6.conf.{web}.forwarding=0"), altered, "forwarding"),
+        (format!("ip addr del 169.254.1.1/32 dev {web}"), missing, "address 169.254.1.1"),
+    ]
+}
+
 #[test]
 fn drift_is_found_and_put_right() {
     if !can_run() {
@@ -233,41 +313,7 @@ fn drift_is_found_and_put_right() {
     };
     let vni = format!("{:x}", table & 0xff_ffff);
     let web = device("web-0");
-    let (missing, altered, foreign) =
-        (FindingKind::Missing, FindingKind::Altered, FindingKind::Foreign);
-    let damages = [
-        ("nft delete table inet spanwire".to_owned(), missing, "table inet spanwire"),
-        ("nft flush ruleset".to_owned(), missing, "table inet spanwire"),
-        ("nft flush chain inet spanwire forward".to_owned(), altered, "chain forward"),
-        ("nft insert rule inet spanwire forward accept".to_owned(), altered, "chain forward"),
-        ("nft add chain inet spanwire guest".to_owned(), foreign, "chain guest"),
-        ("nft add element inet spanwire own_v4 { foo . 0a:00:00:00:00:01 . 9.9.9.9 }".to_owned(),
-            altered, "set own_v4"),
-        (format!("nft delete element inet spanwire inbound {{ {} }}", device("db-0")),
-            altered, "map inbound"),
-        (format!("ip route del 10.0.0.2 table {table}"), missing, "route 10.0.0.2/32"),
-        (format!("ip route replace 10.0.0.3 dev spnull proto 91 scope link table {table}"),
-            altered, "route 10.0.0.3/32"),
-        (format!("ip -6 route del fd00::2 table {table}"), missing, "route fd00::2/128"),
-        (format!("ip route add 10.66.0.1 dev spnull proto 91 table {table}"),
-            foreign, "route 10.66.0.1/32"),
-        (format!("ip rule del iif {web} lookup {table}"), missing, "rule V4 iif"),
-        (format!("ip -6 rule del iif {web} lookup {table}"), missing, "rule V6 iif"),
-        (format!("ip neigh del 10.0.0.1 dev {web}"), missing, "neighbour 10.0.0.1"),
-        (format!("ip neigh replace 10.0.0.1 lladdr 02:00:00:00:00:09 nud permanent dev {web}"),
-            altered, "neighbour 10.0.0.1"),
-        (format!("ip -6 neigh del proxy fd00::2 dev {web}"), missing, "neighbour proxy fd00::2"),
-        (format!("bridge fdb del 02:5b:ac:1e:00:02 dev spx{vni}"), missing, "forwarding entry"),
-        (format!("ip link del spx{vni}"), missing, "device spx"),
-        (format!("ip link set spx{vni} down"), altered, "device spx"),
-        (format!("ip link set spx{vni} mtu 1280"), altered, "device spx"),
-        (format!("ip link del spo{vni}"), missing, "device spo"),
-        ("ip link del spnull".to_owned(), missing, "device spnull"),
-        (format!("sysctl -qw net.ipv4.conf.{web}.proxy_arp=0"), altered, "proxy_arp"),
-        (format!("sysctl -qw net.ipv6.conf.{web}.forwarding=0"), altered, "forwarding"),
-        (format!("ip addr del 169.254.1.1/32 dev {web}"), missing, "address 169.254.1.1"),
-    ];
-    for (damage, kind, subject) in damages {
+    for (damage, kind, subject) in damages(table, &vni, &web) {
         lab.run("a", &damage);
         let findings = lab.audit("a");
         let found = findings.iter().find(|f| f.kind == kind && f.subject.contains(subject));
@@ -513,8 +559,7 @@ fn routed_host(lab: &mut Lab) -> (World, Vec<Resource>) {
         port_with(name, "web", "a", address, &format!("app={name}"), attachment, true)
     };
     let ports = vec![at("one", "10.0.0.1", "tap0"), at("two", "10.0.0.2", "tap1")];
-    for (port, (address, device)) in
-        ports.iter().zip([("10.0.0.1", "tap0"), ("10.0.0.2", "tap1")])
+    for (port, (address, device)) in ports.iter().zip([("10.0.0.1", "tap0"), ("10.0.0.2", "tap1")])
     {
         lab.plug(port);
         lab.run("a", &format!("ip addr add 10.0.0.254/32 dev {device}"));
@@ -524,15 +569,8 @@ fn routed_host(lab: &mut Lab) -> (World, Vec<Resource>) {
     }
     lab.run("a", "sysctl -qw net.ipv4.ip_forward=1");
     lab.run("b", "ip route add 10.0.0.0/24 via 172.30.0.1");
-    let host_port = port_with(
-        "self",
-        "web",
-        "a",
-        "172.30.0.1",
-        "app=self",
-        PortAttachment::HostStack,
-        true,
-    );
+    let host_port =
+        port_with("self", "web", "a", "172.30.0.1", "app=self", PortAttachment::HostStack, true);
     let mut resources = vec![
         host("a", "172.30.0.1"),
         switch("web", "10.0.0.0/24 172.30.0.0/24"),

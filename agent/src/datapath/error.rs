@@ -108,7 +108,10 @@ pub enum DatapathError {
         message: String,
     },
     /// A file of the kernel could not be read or written.
-    #[error("{}: {source}; the agent must run as root in the host's network namespace", path.display())]
+    #[error(
+        "{}: {source}; the agent must run as root in the host's network namespace",
+        path.display()
+    )]
     Sysctl {
         /// The file.
         path: PathBuf,

@@ -212,9 +212,8 @@ pub fn ordered_policies<'v>(
     Ok(policies)
 }
 
-/// What the policies of a port say about the first packet of a connection to it
-/// ([`Direction::In`]) or from it (anything else). The steps are those that the model's `policy` module
-/// lists.
+/// What the policies of a port say about the first packet of a connection to it ([`Direction::In`])
+/// or from it (anything else). The steps are those that the model's `policy` module lists.
 ///
 /// # Errors
 ///
@@ -261,10 +260,7 @@ fn judge_tier(
     for (uid, policy) in tier {
         for (position, rule) in policy.rules.iter().enumerate() {
             if rule_matches(view, domain, rule, inbound, packet) {
-                return Some((
-                    rule.action,
-                    DecidedBy { policy: *uid, rule: Some(position) },
-                ));
+                return Some((rule.action, DecidedBy { policy: *uid, rule: Some(position) }));
             }
         }
     }
@@ -284,9 +280,10 @@ fn rule_matches(
     let looks = if inbound { rule.direction.is_in() } else { rule.direction.is_out() };
     let peer_address = if inbound { packet.source } else { packet.destination };
     looks
-        && rule.services.as_ref().is_none_or(|services| {
-            services.iter().any(|service| service_matches(service, packet))
-        })
+        && rule
+            .services
+            .as_ref()
+            .is_none_or(|services| services.iter().any(|service| service_matches(service, packet)))
         && rule.peers.as_ref().is_none_or(|peers| {
             peers.iter().any(|&peer| {
                 let member = is_member(view, domain, rule, peer, peer_address);

@@ -40,8 +40,9 @@ pub trait Datapath: Send {
     ///
     /// # Errors
     ///
-    /// If nothing could be applied. The datapath then still enforces what it did before, and the
-    /// next call may be with any view.
+    /// If nothing could be applied. The datapath then still enforces what it did before, except
+    /// that routes which `view` lacks may be gone already. The next call may be with any view;
+    /// until one succeeds, audits find nothing.
     fn apply(
         &mut self,
         view: &HostView,

@@ -231,7 +231,7 @@ impl Lab {
             "ip neigh show nud permanent",
             "ip -6 neigh show proxy",
             "bridge fdb show",
-            "sysctl -a -r fwmark_reflect|all.forwarding|force_forwarding|proxy_|rp_filter|src_valid",
+            "sysctl -a -r fwmark_reflect|forwarding|proxy_|rp_filter|src_valid|accept_|redirects",
         ] {
             state.push_str(&format!("# {command}\n{}\n", self.run(host, command)));
         }

@@ -1,7 +1,7 @@
 //! Packets from one workload to another, and what became of them.
 //!
-//! Workloads answer TCP on [`TCP_PORTS`] and UDP on [`UDP_PORTS`] with their own name, so that a probe
-//! learns not only that somebody answered but who.
+//! Workloads answer TCP on [`TCP_PORTS`] and UDP on [`UDP_PORTS`] with their own name, so that a
+//! probe learns not only that somebody answered but who.
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
@@ -23,9 +23,9 @@ pub(crate) const TCP_PORTS: [u16; 4] = [80, 443, 8080, 8443];
 /// The ports that workloads answer UDP on.
 pub(crate) const UDP_PORTS: [u16; 2] = [53, 5353];
 
-/// How long a probe waits before it takes silence for an answer. Where another answer is expected, a
-/// second and a third try have more patience: a busy machine is slow, and the first packet between
-/// two namespaces may be lost to address resolution in the underlay.
+/// How long a probe waits before it takes silence for an answer. Where another answer is expected,
+/// a second and a third try have more patience: a busy machine is slow, and the first packet
+/// between two namespaces may be lost to address resolution in the underlay.
 pub(crate) const PATIENCE: [Duration; 3] =
     [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(3)];
 
@@ -126,7 +126,8 @@ fn converse(mut stream: TcpStream, name: &str) {
     let _ = total;
 }
 
-/// Sends and waits for so long. `source` makes it forge its address, which the workload must have been given.
+/// Sends and waits for so long. `source` makes it forge its address, which the workload must have
+/// been given.
 pub(crate) fn send(
     namespace: &str,
     source: Option<IpAddr>,
@@ -204,8 +205,7 @@ fn icmp(to: IpAddr, icmp_type: u8, patience: Duration) -> Outcome {
         IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
         IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
     };
-    let socket =
-        socket::socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).unwrap();
+    let socket = socket::socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).unwrap();
     let identity = NUMBER.fetch_add(1, Ordering::Relaxed) as u16;
     let [high, low] = identity.to_be_bytes();
     let mut packet = [icmp_type, 0, 0, 0, high, low, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -267,10 +267,8 @@ fn icmp_answer(received: &[u8], to: IpAddr, icmp_type: u8, identity: u16) -> Opt
 
 /// The Internet checksum (RFC 1071) of an even number of bytes.
 fn checksum(packet: &[u8]) -> u16 {
-    let sum: u32 = packet
-        .chunks_exact(2)
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
-        .sum();
+    let sum: u32 =
+        packet.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     !((folded & 0xffff) + (folded >> 16)) as u16
 }

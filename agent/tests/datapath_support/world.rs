@@ -4,7 +4,7 @@ use spanwire_agent::datapath::evaluate;
 use spanwire_topology::model::{
     Action, DefaultActions, Direction, GroupSpec, GroupTerm, HostSpec, IcmpVersion, Labels,
     LogicalPortSpec, LogicalRouterSpec, LogicalSwitchSpec, Mac, ObjectKey, ObjectRef, Operation,
-    Peer, PortAttachment, PortRange, ProjectScope, Rule, RouterInterface, SecurityPolicySpec,
+    Peer, PortAttachment, PortRange, ProjectScope, RouterInterface, Rule, SecurityPolicySpec,
     Selector, ServiceEntry, ServiceMatch, Spec, TransportProtocol, derived_device_name,
 };
 use spanwire_topology::view::{HostView, ItemKey};
@@ -112,9 +112,10 @@ pub(crate) fn blocks(name: &str, nets: &str) -> Resource {
 
 /// A policy in the default tier.
 ///
-/// `rules` is a line each: `in|out|both allow|drop|reject|pass [log] [PEER[,PEER]] [SERVICE[,SERVICE]]`, where a peer is
-/// a group or `!group`, `*` is everyone, and a service is `tcp:80`, `udp:53-60`, `icmp:8`, `icmpv6`.
-/// `default in drop` sets a default.
+/// `rules` is a line each: direction, action, perhaps `log`, then peers and services, each with
+/// commas between them. A peer is a group or `!group`, `*` is everyone; a service is `tcp:80+443`,
+/// `udp:53-60`, `icmp:8`, `icmp:8/0` or `icmpv6`. So `in allow log webs,!dbs tcp:80,icmp:8`. The
+/// line `default in drop` sets a default.
 pub(crate) fn policy(name: &str, applied_to: &str, rules: &str) -> Resource {
     policy_in(name, SecurityPolicySpec::TIER_DEFAULT, 1000, applied_to, rules)
 }

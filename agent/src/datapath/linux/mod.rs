@@ -12,8 +12,8 @@
 //!
 //! 1. `prerouting`: port security; the mark and the conntrack zone of its domain.
 //! 2. `ip rule iif`: the routing table of its domain, and no other.
-//! 3. `forward`: the outbound policies of its port, the inbound policies of the receiver's if that is
-//!    on this host too.
+//! 3. `forward`: the outbound policies of its port; and, if the receiver's port is on this host
+//!    too, the inbound policies of that.
 //! 4. Out by the receiver's device; or by the VXLAN device of the receiver's domain; or, if another
 //!    domain of this host is the receiver's, through a pair of devices into that domain.
 //!
@@ -37,8 +37,8 @@ use std::collections::BTreeSet;
 
 /// The linux driver.
 ///
-/// It works in the network namespace of the thread that made it, and must be used on threads in that
-/// namespace only.
+/// It works in the network namespace of the thread that made it, and must be used on threads in
+/// that namespace only.
 pub struct LinuxDatapath {
     firewall: Firewall,
     /// `None` if forwarding is somebody else's.
@@ -99,17 +99,15 @@ impl LinuxDatapath {
 /// True if an item of a kind that forwarding depends on is among those that changed.
 fn concerns_forwarding(changed: Option<&BTreeSet<ItemKey>>) -> bool {
     changed.is_none_or(|changed| {
-        changed.iter().any(|key| {
-            matches!(key, ItemKey::Domain(_) | ItemKey::Port(_) | ItemKey::Locators(_))
-        })
+        changed
+            .iter()
+            .any(|key| matches!(key, ItemKey::Domain(_) | ItemKey::Port(_) | ItemKey::Locators(_)))
     })
 }
 
 /// The same for the firewall.
 fn concerns_firewall(changed: Option<&BTreeSet<ItemKey>>) -> bool {
-    changed.is_none_or(|changed| {
-        changed.iter().any(|key| !matches!(key, ItemKey::Locators(_)))
-    })
+    changed.is_none_or(|changed| changed.iter().any(|key| !matches!(key, ItemKey::Locators(_))))
 }
 
 impl Datapath for LinuxDatapath {
@@ -165,8 +163,9 @@ impl LinuxDatapath {
     fn audit_against(&mut self, view: &HostView) -> Result<Vec<Finding>, DatapathError> {
         let before = self.rejections.clone();
         let mut findings = self.firewall.audit()?;
-        if let Some(forwarding) = &mut self.forwarding {
-            let (transition, mut found) = forwarding.inspect(view)?;
+        if let Some(forwarding) = &mut self.forwarding
+            && let Some((transition, mut found)) = forwarding.inspect(view)?
+        {
             let transition = self.change(view, false, Some(transition))?;
             for finding in &mut found {
                 let failed = transition.as_ref().is_some_and(|t| t.has_failed(&finding.subject));

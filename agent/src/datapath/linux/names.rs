@@ -25,16 +25,15 @@ const TUNNEL_PREFIX: &str = "spx";
 const CROSSING_OUT_PREFIX: &str = "spo";
 const CROSSING_IN_PREFIX: &str = "spi";
 
-/// The gateway that workloads have for IPv4 if they have none in their subnet, and the source of the
-/// ICMP errors they are sent: the kernel would otherwise show them an address of the underlay.
+/// The gateway that workloads have for IPv4 if they have none in their subnet, and the source of
+/// the ICMP errors they are sent: the kernel would otherwise show them an address of the underlay.
 pub(crate) const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// The gateway that workloads have for IPv6.
 pub(crate) const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
-/// The source of the ICMPv6 errors that workloads are sent: a link-local address does not get from one
-/// host to another. From a random prefix of RFC 4193.
-pub(crate) const ERROR_SOURCE_V6: Ipv6Addr =
-    Ipv6Addr::new(0xfd73, 0x7061, 0x6e77, 0, 0, 0, 0, 1);
+/// The source of the ICMPv6 errors that workloads are sent: a link-local address does not get from
+/// one host to another. From a random prefix of RFC 4193.
+pub(crate) const ERROR_SOURCE_V6: Ipv6Addr = Ipv6Addr::new(0xfd73, 0x7061, 0x6e77, 0, 0, 0, 0, 1);
 
 /// The far end of a crossing, as the near end addresses it.
 pub(crate) const CROSSING_NEXT_HOP: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0x5b, 0, 2);
@@ -91,9 +90,7 @@ pub(crate) fn table(domain: Vni) -> u32 {
 pub(crate) fn device_of(port: &PortItem) -> Result<Option<Text>, String> {
     match &port.attachment {
         PortAttachment::HostStack => Ok(None),
-        PortAttachment::Derived => {
-            Ok(Some(derived_device_name(&port.project, &port.name).into()))
-        }
+        PortAttachment::Derived => Ok(Some(derived_device_name(&port.project, &port.name).into())),
         PortAttachment::Interface(name) => check_device_name(name).map(|()| Some(name.clone())),
     }
 }

@@ -8,8 +8,8 @@
 //!  postrouting  MSS of TCP in the overlay
 //! ```
 //!
-//! With [`ForwardingMode::None`] marks, zones and MSS are left alone: the network is somebody else's,
-//! and a zone that only one side of a connection is in would tear it apart.
+//! With [`ForwardingMode::None`] marks, zones and MSS are left alone: the network is somebody
+//! else's, and a zone that only one side of a connection is in would tear it apart.
 
 use super::json;
 use super::policies::{CLOSED, PolicyCompiler, REFUSE, blocks_set, shard_set};
@@ -18,8 +18,8 @@ use super::zones::Zones;
 use crate::datapath::evaluate::{ICMPV6_LINK_TYPES, domain, ports};
 use crate::datapath::linux::family::Family;
 use crate::datapath::linux::names::{
-    GATEWAY_V4, GATEWAY_V6, NULL_DEVICE, WORKLOAD_PREFIX, crossing_in_device,
-    crossing_out_device, device_of, mark, tunnel_device,
+    GATEWAY_V4, GATEWAY_V6, NULL_DEVICE, WORKLOAD_PREFIX, crossing_in_device, crossing_out_device,
+    device_of, mark, tunnel_device,
 };
 use crate::datapath::{ForwardingMode, LinuxConfig, Rejection};
 use serde_json::{Value, json};
@@ -160,8 +160,7 @@ impl<'a> Compiler<'a> {
         let mut outbound = BTreeMap::new();
         let mut inbound = BTreeMap::new();
         for (device, (uid, port)) in self.workloads.clone() {
-            for (direction, map) in
-                [(Direction::Out, &mut outbound), (Direction::In, &mut inbound)]
+            for (direction, map) in [(Direction::Out, &mut outbound), (Direction::In, &mut inbound)]
             {
                 if let Some(chain) = self.port_chain(uid, port, direction) {
                     map.insert(device.clone(), chain);
@@ -286,7 +285,10 @@ impl<'a> Compiler<'a> {
     fn prerouting(&mut self) {
         let mut rules = vec![Rule::new(
             "port security",
-            vec![json::equal(json::meta("iifname"), json::in_set(SECURED)), json::jump("no_spoofing")],
+            vec![
+                json::equal(json::meta("iifname"), json::in_set(SECURED)),
+                json::jump("no_spoofing"),
+            ],
         )];
         if self.overlay() {
             let to_domain = json::by_device("iifname", ENTRANCES);
@@ -332,8 +334,7 @@ impl<'a> Compiler<'a> {
         let chain_of = |compiler: &mut Compiler<'a>, direction| {
             host.map(|(uid, port)| compiler.port_chain(uid, port, direction))
         };
-        let (inbound, outbound) =
-            (chain_of(self, Direction::In), chain_of(self, Direction::Out));
+        let (inbound, outbound) = (chain_of(self, Direction::In), chain_of(self, Direction::Out));
         let mut rules = unplugged("iifname");
         if self.overlay() {
             rules.extend(workload_to_host());
@@ -362,8 +363,10 @@ impl<'a> Compiler<'a> {
         let (near, far) = if inbound { ("dport", "sport") } else { ("sport", "dport") };
         let peer = if inbound { "saddr" } else { "daddr" };
         let field = json::payload;
-        let mut rules =
-            vec![Rule::new("loopback", vec![json::equal(json::meta(device), "lo"), json::accept()])];
+        let mut rules = vec![Rule::new(
+            "loopback",
+            vec![json::equal(json::meta(device), "lo"), json::accept()],
+        )];
         if self.overlay() {
             let inside = json::equal(json::meta(device), json::in_set(INSIDE));
             rules.push(Rule::new("judged as a workload's", vec![inside, json::accept()]));
@@ -426,7 +429,8 @@ fn no_spoofing() -> Vec<Rule> {
     vec![
         Rule::new("own IPv4 address", vec![own("ip", OWN_V4), json::back()]),
         Rule::new("own IPv6 address", vec![own("ip6", OWN_V6), json::back()]),
-        // Neighbour discovery and the like use addresses that no port has, and never leave the link.
+        // Neighbour discovery and the like use addresses that no port has, and never leave the
+        // link.
         Rule::new(
             "on the link",
             vec![own_mac(), json::equal(source("ip6"), link_local()), on_link(), json::back()],
@@ -522,8 +526,7 @@ fn leaving_by_tunnel() -> Vec<Rule> {
         "key": { "tcp option": { "name": "maxseg", "field": "size" } },
         "value": { "rt": { "key": "mtu" } },
     } });
-    let unmark =
-        json!({ "mangle": { "key": { "meta": { "key": "mark" } }, "value": 0 } });
+    let unmark = json!({ "mangle": { "key": { "meta": { "key": "mark" } }, "value": 0 } });
     vec![
         Rule::new("segment size", vec![by_tunnel(), json::equal(flags, "syn"), clamp]),
         Rule::new("no mark outside", vec![by_tunnel(), unmark]),

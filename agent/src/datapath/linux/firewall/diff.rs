@@ -29,9 +29,8 @@ pub(crate) fn between(table: &str, present: &Ruleset, wanted: &Ruleset) -> Comma
 }
 
 fn append(commands: &mut Commands, present: &Ruleset, wanted: &Ruleset) {
-    let replaced = |name: &String, set: &Set| {
-        present.sets.get(name).is_some_and(|have| have.kind != set.kind)
-    };
+    let replaced =
+        |name: &String, set: &Set| present.sets.get(name).is_some_and(|have| have.kind != set.kind);
     for (name, set) in &wanted.sets {
         if replaced(name, set) {
             // The kind of a set goes with its name, so this takes somebody else's hand. Rules may
@@ -123,8 +122,7 @@ fn devices(
     let lost = present.iter().filter(|(device, chain)| wanted.get(*device) != Some(chain));
     let lost = lost.map(|(device, _)| json!(&**device)).collect();
     let gained = wanted.iter().filter(|(device, chain)| present.get(*device) != Some(chain));
-    let gained =
-        gained.map(|(device, chain)| json!([&**device, json::goto(chain)])).collect();
+    let gained = gained.map(|(device, chain)| json!([&**device, json::goto(chain)])).collect();
     commands.with_elements("delete", name, lost);
     commands.with_elements("add", name, gained);
 }

@@ -97,11 +97,9 @@ pub(crate) fn element(element: &Element) -> Value {
         Element::Net(net) => prefix(net.addr(), net.prefix_len()),
         Element::Device(device) => json!(&**device),
         Element::DeviceMac(device, mac) => concat(vec![json!(&**device), json!(mac.to_string())]),
-        Element::DeviceMacAddress(device, mac, address) => concat(vec![
-            json!(&**device),
-            json!(mac.to_string()),
-            json!(address.to_string()),
-        ]),
+        Element::DeviceMacAddress(device, mac, address) => {
+            concat(vec![json!(&**device), json!(mac.to_string()), json!(address.to_string())])
+        }
     }
 }
 

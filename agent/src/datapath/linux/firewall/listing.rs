@@ -110,9 +110,7 @@ fn element(kind: SetKind, value: &Value) -> Option<Element> {
     Some(match (kind, parts.as_slice()) {
         (SetKind::Ipv4 | SetKind::Ipv6, [text]) => Element::Address(address(text)?),
         (SetKind::Device, [device]) => Element::Device(Text::from(*device)),
-        (SetKind::DeviceMac, [device, text]) => {
-            Element::DeviceMac(Text::from(*device), mac(text)?)
-        }
+        (SetKind::DeviceMac, [device, text]) => Element::DeviceMac(Text::from(*device), mac(text)?),
         (SetKind::DeviceMacIpv4 | SetKind::DeviceMacIpv6, [device, text, ip]) => {
             Element::DeviceMacAddress(Text::from(*device), mac(text)?, address(ip)?)
         }
@@ -125,9 +123,11 @@ fn nets(value: &Value) -> Vec<IpNet> {
     let address = |value: &Value| value.as_str().and_then(|text| text.parse::<IpAddr>().ok());
     if let Some(prefix) = value.get("prefix") {
         let length = prefix.get("len").and_then(Value::as_u64);
-        let net = prefix.get("addr").and_then(address).zip(length).and_then(|(address, length)| {
-            IpNet::new(address, u8::try_from(length).ok()?).ok()
-        });
+        let net = prefix
+            .get("addr")
+            .and_then(address)
+            .zip(length)
+            .and_then(|(address, length)| IpNet::new(address, u8::try_from(length).ok()?).ok());
         return net.into_iter().collect();
     }
     if let Some([first, last]) = value.get("range").and_then(Value::as_array).map(Vec::as_slice) {
@@ -170,9 +170,9 @@ pub(crate) fn differences(present: &Ruleset, expected: &Ruleset) -> Vec<Finding>
     };
     for name in union(&present.sets, &expected.sets) {
         let (left, right) = (present.sets.get(name), expected.sets.get(name));
-        let same = left.zip(right).is_some_and(|(left, right)| {
-            left.kind == right.kind && listed(left) == listed(right)
-        });
+        let same = left
+            .zip(right)
+            .is_some_and(|(left, right)| left.kind == right.kind && listed(left) == listed(right));
         compare("set", name, left.is_some(), right.is_some(), same);
     }
     for name in union(&present.maps, &expected.maps) {
@@ -208,3 +208,78 @@ fn listed(set: &Set) -> Vec<Element> {
     AddressBlocks::from_nets(nets).to_nets().into_iter().map(Element::Net).collect()
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// As nft 1.0.6 prints it.
+    const LISTING: &str = r#"{"nftables": [
+        {"metainfo": {"version": "1.0.6", "json_schema_version": 1}},
+        {"table": {"family": "inet", "name": "spanwire", "handle": 1}},
+        {"set": {"family": "inet", "name": "g1_d2_v4", "table": "spanwire", "type": "ipv4_addr",
+            "handle": 2, "elem": ["10.0.0.1", "10.0.0.2"]}},
+        {"set": {"family": "inet", "name": "b1_v4", "table": "spanwire", "type": "ipv4_addr",
+            "handle": 3, "flags": ["interval"], "elem": ["10.1.0.1",
+                {"prefix": {"addr": "10.2.0.0", "len": 16}}, {"range": ["10.3.0.0", "10.3.0.2"]}]}},
+        {"set": {"family": "inet", "name": "own_v4", "table": "spanwire",
+            "type": ["ifname", "ether_addr", "ipv4_addr"], "handle": 4,
+            "elem": [{"concat": ["spw1", "0a:58:00:00:00:01", "10.0.0.1"]}]}},
+        {"map": {"family": "inet", "name": "inbound", "table": "spanwire", "type": "ifname",
+            "handle": 5, "map": "verdict", "elem": [["spw1", {"goto": {"target": "t1_in"}}],
+                ["spw2", {"drop": null}]]}},
+        {"chain": {"family": "inet", "table": "spanwire", "name": "t1_in", "handle": 6}},
+        {"rule": {"family": "inet", "table": "spanwire", "chain": "t1_in", "handle": 7,
+            "comment": "policy t/p #0123", "expr": [{"accept": null}]}},
+        {"rule": {"family": "inet", "table": "spanwire", "chain": "t1_in", "handle": 8,
+            "expr": [{"drop": null}]}}
+    ]}"#;
+
+    #[test]
+    fn a_listing_is_read() {
+        let ruleset = parse(LISTING.as_bytes()).unwrap();
+        let elements = |name: &str| ruleset.sets[name].elements();
+        let address = |text: &str| Element::Address(text.parse().unwrap());
+        assert_eq!(elements("g1_d2_v4"), [address("10.0.0.1"), address("10.0.0.2")]);
+        let nets = ["10.1.0.1/32", "10.2.0.0/16", "10.3.0.0/31", "10.3.0.2/32"];
+        assert_eq!(elements("b1_v4"), nets.map(|net| Element::Net(net.parse().unwrap())));
+        let mac = "0a:58:00:00:00:01".parse().unwrap();
+        let own = Element::DeviceMacAddress("spw1".into(), mac, "10.0.0.1".parse().unwrap());
+        assert_eq!(elements("own_v4"), [own]);
+        assert_eq!(ruleset.maps["inbound"]["spw1"], "t1_in");
+        assert_eq!(ruleset.maps["inbound"]["spw2"], FOREIGN_VERDICT);
+        let comments: Vec<&str> =
+            ruleset.chains["t1_in"].rules.iter().map(|rule| rule.comment.as_str()).collect();
+        assert_eq!(comments, ["policy t/p #0123", FOREIGN_RULE]);
+        assert_eq!(differences(&ruleset, &ruleset), []);
+        let names = |findings: Vec<Finding>| -> Vec<String> {
+            findings.iter().map(ToString::to_string).collect()
+        };
+        let mut other = ruleset.clone();
+        other.sets.remove("b1_v4");
+        other.chains.get_mut("t1_in").unwrap().rules.pop();
+        other.chains.insert("mine".to_owned(), Chain::default());
+        assert_eq!(
+            names(differences(&ruleset, &other)),
+            [
+                "nftables chain mine was missing: not put right",
+                "nftables chain t1_in was altered: not put right",
+                "nftables set b1_v4 was foreign: not put right",
+            ]
+        );
+    }
+
+    proptest! {
+        /// Whatever nft may print, it is read or refused.
+        #[test]
+        fn nothing_that_is_printed_is_too_strange(
+            at in 0..LISTING.len(),
+            length in 0usize..40,
+            text in "[\\PC]{0,6}",
+        ) {
+            let end = (at + length).min(LISTING.len());
+            let mutated = format!("{}{text}{}", &LISTING[..at], &LISTING[end..]);
+            let _ = parse(mutated.as_bytes());
+        }
+    }
+}

@@ -131,9 +131,10 @@ impl Firewall {
             Some(listing) => listing::parse(&listing)?,
             None => Ruleset::default(),
         };
-        let zones = present.chains.iter().filter_map(|(name, chain)| {
-            compile::zone_of(name, &chain.rules.first()?.comment)
-        });
+        let zones = present
+            .chains
+            .iter()
+            .filter_map(|(name, chain)| compile::zone_of(name, &chain.rules.first()?.comment));
         self.zones = Zones::restore(zones.collect());
         self.installed = Some(present);
         Ok(())
@@ -198,10 +199,7 @@ impl Firewall {
         let candidate = |key: &&ItemKey| {
             matches!(
                 key,
-                ItemKey::Port(_)
-                    | ItemKey::Policy(_)
-                    | ItemKey::Blocks(_)
-                    | ItemKey::Shard { .. }
+                ItemKey::Port(_) | ItemKey::Policy(_) | ItemKey::Blocks(_) | ItemKey::Shard { .. }
             )
         };
         let mut search = Search {

@@ -8,8 +8,8 @@
 //!                       the tier's default, or ─goto─► tier chain of the next tier … accept
 //! ```
 //!
-//! A policy's chain depends on the policy, the domain of the port and the direction, so all ports of
-//! a domain share it; only if it has a rule that passes does it also depend on the tiers that
+//! A policy's chain depends on the policy, the domain of the port and the direction, so all ports
+//! of a domain share it; only if it has a rule that passes does it also depend on the tiers that
 //! follow. A tier chain is shared by the ports with the same policies from that tier on.
 
 use super::json;
@@ -112,8 +112,7 @@ impl<'a> PolicyCompiler<'a> {
             .into_iter()
             .filter(|(policy, _)| !self.excluded.contains(&ItemKey::Policy(*policy)))
             .collect();
-        let place =
-            Place { domain: port.domain, item, inbound: direction == Direction::In };
+        let place = Place { domain: port.domain, item, inbound: direction == Direction::In };
         Ok(self.tiers(&place, &policies))
     }
 
@@ -226,9 +225,9 @@ impl<'a> PolicyCompiler<'a> {
                 let of_family = sets.iter().filter(|(_, of)| *of == family).map(|(name, _)| name);
                 if peer.negate {
                     let expressions = std::iter::once(is_family(family))
-                        .chain(of_family.map(|set| {
-                            json::differs(address.clone(), json::in_set(set))
-                        }))
+                        .chain(
+                            of_family.map(|set| json::differs(address.clone(), json::in_set(set))),
+                        )
                         .collect();
                     matches.push(Match { family: Some(family), expressions });
                 } else {
@@ -244,16 +243,10 @@ impl<'a> PolicyCompiler<'a> {
 
     /// The sets that hold a peer's members. Both families are there even where one is empty, so
     /// that a first member of a family changes no rule.
-    fn sets(
-        &self,
-        place: &Place<'_>,
-        rule: &RuleItem,
-        peer: PeerItem,
-    ) -> Vec<(String, Family)> {
+    fn sets(&self, place: &Place<'_>, rule: &RuleItem, peer: PeerItem) -> Vec<(String, Family)> {
         let mut sets = Vec::new();
-        let present = |key: ItemKey| {
-            self.view.items.contains_key(&key) && !self.excluded.contains(&key)
-        };
+        let present =
+            |key: ItemKey| self.view.items.contains_key(&key) && !self.excluded.contains(&key);
         for held in matched_domains(self.view, place.item, rule, peer) {
             if present(ItemKey::Shard { group: peer.group, domain: held }) {
                 for family in Family::ALL {

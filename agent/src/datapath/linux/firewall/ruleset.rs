@@ -1,5 +1,5 @@
-//! Our nftables table as a value: the compiler makes one from the view, the listing reads one from the
-//! kernel, and the work is the difference.
+//! Our nftables table as a value: the compiler makes one from the view, the listing reads one from
+//! the kernel, and the work is the difference.
 
 use crate::datapath::linux::names::fnv1a;
 use ipnet::IpNet;
@@ -103,8 +103,8 @@ impl Set {
     }
 }
 
-/// A rule. Two rules are the same if their comments are: a comment ends in a hash of the expressions,
-/// which the kernel gives back in other words than it was given them.
+/// A rule. Two rules are the same if their comments are: a comment ends in a hash of the
+/// expressions, which the kernel gives back in other words than it was given them.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
     pub(crate) comment: String,

@@ -64,8 +64,7 @@ impl Nft {
     }
 
     fn run(&self, what: &str, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, DatapathError> {
-        let failed =
-            |source| DatapathError::NftProgram { program: self.program.clone(), source };
+        let failed = |source| DatapathError::NftProgram { program: self.program.clone(), source };
         let mut child = Command::new(&self.program)
             .args(arguments)
             .env("LC_ALL", "C")

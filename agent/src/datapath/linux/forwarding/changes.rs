@@ -8,6 +8,7 @@
 use super::state::{Device, Route, Rule, RuleSelector, Setting, State};
 use ipnet::IpNet;
 use spanwire_topology::model::{Mac, Text};
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -133,14 +134,14 @@ impl Changes {
     /// The steps from what is there to what should be.
     pub(crate) fn between(present: &State, wanted: &State) -> Changes {
         let mut changes = Changes::default();
-        let mut present = present.clone();
+        let mut present = Cow::Borrowed(present);
         changes.devices(&mut present, wanted);
         changes.withdrawals(&present, wanted);
         changes.provisions(&present, wanted);
         changes
     }
 
-    fn devices(&mut self, present: &mut State, wanted: &State) {
+    fn devices(&mut self, present: &mut Cow<'_, State>, wanted: &State) {
         let mut replaced = Vec::new();
         for (name, device) in &present.devices {
             match wanted.devices.get(name) {
@@ -154,9 +155,9 @@ impl Changes {
                 Some(Device::Crossing { far }) => Some(far.clone()),
                 _ => None,
             };
-            present.forget_device(&name);
+            present.to_mut().forget_device(&name);
             if let Some(far) = far {
-                present.forget_device(&far);
+                present.to_mut().forget_device(&far);
             }
             self.withdraw.push(Step::RemoveDevice(name));
         }
@@ -322,6 +323,113 @@ impl State {
             }
             Step::AddRoute { table, net, route } => {
                 self.routes.insert((table, net), route);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datapath::linux::family::Family;
+    use proptest::prelude::*;
+    use spanwire_topology::model::Vni;
+
+    fn any_device() -> impl Strategy<Value = (Text, Device)> {
+        (0u32..3, 0u32..2, 0u32..2).prop_map(|(vni, kind, mtu)| {
+            let mac = [2, 0, 0, 0, 0, (vni + 1) as u8];
+            let device = match kind {
+                0 => Device::Tunnel {
+                    vni: Vni(vni + mtu),
+                    local: IpAddr::from([172, 30, 0, 1]),
+                    port: 4789,
+                    mac,
+                    mtu: 1400 + mtu,
+                },
+                _ => Device::Crossing { far: format!("spi{vni}").into() },
+            };
+            let name = if kind == 0 { format!("spx{vni}") } else { format!("spo{vni}") };
+            (name.into(), device)
+        })
+    }
+
+    fn on() -> impl Strategy<Value = Text> {
+        prop::sample::select(vec!["spx0", "spx1", "spo0", "spi0", "spw1", "spw2"])
+            .prop_map(Text::from)
+    }
+
+    prop_compose! {
+        /// What is on a device is there only if the device is, as in the kernel.
+        fn any_state()(
+            devices in prop::collection::btree_map(0u32..4, any_device(), 0..4),
+            routes in prop::collection::btree_map((0u32..2, 0u8..4), (on(), any::<bool>()), 0..6),
+            neighbours in prop::collection::btree_map((on(), 0u8..3), 1u8..3, 0..6),
+            endpoints in prop::collection::btree_map((on(), 1u8..3), 0u8..2, 0..4),
+            settings in prop::collection::btree_map(on(), 0u8..2, 0..4),
+            rules in prop::collection::btree_set((on(), 0u32..2), 0..4),
+            down in prop::collection::btree_set(on(), 0..2),
+        ) -> State {
+            let mac = |last: u8| Mac::new([2, 0, 0, 0, 0, last]).unwrap();
+            let mut state = State {
+                devices: devices.into_values().collect(),
+                ..State::default()
+            };
+            state.down = down.into_iter().filter(|d| state.devices.contains_key(d)).collect();
+            let there = |device: &Text| {
+                let made = state.devices.contains_key(device);
+                let far = state.devices.values().any(
+                    |d| matches!(d, Device::Crossing { far } if far == device));
+                made || far || device.starts_with("spw")
+            };
+            let via = |via: bool| via.then_some(Ipv6Addr::LOCALHOST);
+            let net = |last: u8| IpNet::from(IpAddr::from([10, 0, 0, last]));
+            state.routes = routes.into_iter().filter(|(_, (device, _))| there(device))
+                .map(|((t, last), (device, v))| ((t, net(last)), Route { device, via: via(v) }))
+                .collect();
+            state.neighbours = neighbours.into_iter().filter(|((device, _), _)| there(device))
+                .map(|((device, last), m)| ((device, IpAddr::from([10, 0, 0, last])), mac(m)))
+                .collect();
+            state.endpoints = endpoints.into_iter().filter(|((device, _), _)| there(device))
+                .map(|((device, m), v)| ((device, mac(m)), IpAddr::from([172, 30, 0, v])))
+                .collect();
+            state.settings = settings.into_iter().filter(|(device, _)| there(device))
+                .map(|(device, value)| {
+                    let path = "net/ipv4/conf/{}/forwarding";
+                    (Setting { device: Some(device), path }, value.to_string())
+                })
+                .collect();
+            state.rules = rules.into_iter().map(|(device, table)| Rule {
+                family: Family::V4,
+                selector: RuleSelector::Incoming(device),
+                table,
+            }).collect();
+            state
+        }
+    }
+
+    proptest! {
+        /// All steps in order lead from one state to the other, and then there is nothing to do.
+        #[test]
+        fn the_steps_lead_to_what_is_wanted(present in any_state(), wanted in any_state()) {
+            let wanted = State { down: Default::default(), ..wanted };
+            let mut state = present.clone();
+            for step in Changes::between(&present, &wanted).steps() {
+                state.record(step);
+            }
+            prop_assert_eq!(&state, &wanted);
+            prop_assert_eq!(Changes::between(&state, &wanted), Changes::default());
+        }
+
+        /// A rule outlives every device whose packets it holds back, and a replaced rule is there
+        /// before the old one goes.
+        #[test]
+        fn rules_go_last(present in any_state(), wanted in any_state()) {
+            let changes = Changes::between(&present, &wanted);
+            let is_rule = |step: &Step| matches!(step, Step::RemoveRule(_));
+            prop_assert!(!changes.withdraw.iter().chain(&changes.provide).any(is_rule));
+            let first_rule = changes.finish.iter().position(is_rule);
+            if let Some(first) = first_rule {
+                prop_assert!(changes.finish[first..].iter().all(is_rule));
             }
         }
     }

@@ -13,6 +13,7 @@ mod read;
 mod requests;
 mod settings;
 mod state;
+mod watch;
 
 use super::names::{NULL_DEVICE, is_made_by_us};
 use crate::datapath::{DatapathError, Finding, FindingKind, LinuxConfig, Rejection};
@@ -26,6 +27,7 @@ use spanwire_topology::view::{HostView, ItemKey};
 use state::{Device, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use watch::Watch;
 
 /// The forwarding half.
 pub(crate) struct Forwarding {
@@ -35,8 +37,16 @@ pub(crate) struct Forwarding {
     installed: Option<State>,
     /// The devices when `installed` was last brought up to date.
     index: BTreeMap<Text, u32>,
+    /// The devices of workloads in the last plan.
+    workloads: BTreeSet<Text>,
+    /// What the last plan found about the host.
+    environment: Environment,
     /// Host settings before us.
     before: Before,
+    watch: Watch,
+    /// True if something was changed or failed since the kernel was read, by us: it has to be read
+    /// again before we can say that all is well.
+    dirty: bool,
 }
 
 /// A change under way.
@@ -130,13 +140,16 @@ impl Forwarding {
     ///
     /// If the kernel does not give it.
     pub(crate) fn open(config: LinuxConfig) -> Result<Forwarding, DatapathError> {
-        let netlink = Netlink::open()?;
         Ok(Forwarding {
             config,
-            netlink,
+            netlink: Netlink::open()?,
             installed: None,
             index: BTreeMap::new(),
+            workloads: BTreeSet::new(),
+            environment: Environment::default(),
             before: Before::new(),
+            watch: Watch::open()?,
+            dirty: true,
         })
     }
 
@@ -146,8 +159,8 @@ impl Forwarding {
     ///
     /// If the kernel could not be read.
     pub(crate) fn prepare(&mut self, view: &HostView) -> Result<Transition, DatapathError> {
-        let (links, plan) = self.survey(view)?;
-        let wanted = reachable(&plan, &links);
+        let (links, mut plan) = self.survey(view)?;
+        let wanted = reachable(&mut plan, &links);
         let present = match self.installed.take() {
             Some(installed) => self.without_lost_devices(installed, &links),
             None => self.read(&links, &wanted)?,
@@ -158,7 +171,8 @@ impl Forwarding {
         Ok(Transition { plan, changes, failures: Vec::new() })
     }
 
-    /// Works out what has to change for a view that is in force, but for what others did.
+    /// Works out what has to change for a view that is in force, but for what others did. `None` if
+    /// nothing can have changed.
     ///
     /// # Errors
     ///
@@ -166,9 +180,15 @@ impl Forwarding {
     pub(crate) fn inspect(
         &mut self,
         view: &HostView,
-    ) -> Result<(Transition, Vec<Finding>), DatapathError> {
-        let (links, plan) = self.survey(view)?;
-        let wanted = reachable(&plan, &links);
+    ) -> Result<Option<(Transition, Vec<Finding>)>, DatapathError> {
+        // This comes before the kernel is read, so that what changes meanwhile is seen next time.
+        let changed = self.watch.has_changes(&self.indexes_of_ours());
+        if !changed && !self.dirty && self.settings_are_kept() && self.proxies_are_kept()? {
+            return Ok(None);
+        }
+        self.dirty = false;
+        let (links, mut plan) = self.survey(view)?;
+        let wanted = reachable(&mut plan, &links);
         let present = self.read(&links, &wanted)?;
         let mut findings = Vec::new();
         if let Some(installed) = self.installed.take() {
@@ -178,7 +198,36 @@ impl Forwarding {
         let changes = Changes::between(&present, &wanted);
         self.installed = Some(present);
         self.index = links.index;
-        Ok((Transition { plan, changes, failures: Vec::new() }, findings))
+        Ok(Some((Transition { plan, changes, failures: Vec::new() }, findings)))
+    }
+
+    /// The devices whose neighbours concern us.
+    fn indexes_of_ours(&self) -> BTreeSet<u32> {
+        let ours = |name: &Text| is_made_by_us(name) || self.workloads.contains(name);
+        self.index.iter().filter(|(name, _)| ours(name)).map(|(_, index)| *index).collect()
+    }
+
+    /// No notification tells of neighbour proxies, so they are read.
+    fn proxies_are_kept(&mut self) -> Result<bool, DatapathError> {
+        let Some(installed) = &self.installed else { return Ok(false) };
+        if installed.proxies.is_empty() {
+            return Ok(true);
+        }
+        let names = self.index.iter().map(|(name, index)| (*index, name.clone())).collect();
+        Ok(read::proxies(&mut self.netlink, &names)? == installed.proxies)
+    }
+
+    /// No notification tells of settings, so they are read: a dozen to a port.
+    fn settings_are_kept(&self) -> bool {
+        let Some(installed) = &self.installed else { return false };
+        let (ipv6, force_forwarding, reverse_path_filter) = read::host_settings();
+        ipv6 == self.environment.ipv6
+            && force_forwarding == self.environment.force_forwarding
+            && reverse_path_filter == self.environment.reverse_path_filter
+            && installed
+                .settings
+                .iter()
+                .all(|(setting, value)| settings::read(setting).as_ref() == Some(value))
     }
 
     /// Takes away what must be gone before the firewall changes.
@@ -237,9 +286,10 @@ impl Forwarding {
 
     fn survey(&mut self, view: &HostView) -> Result<(Links, Plan), DatapathError> {
         let links = read::links(&mut self.netlink)?;
-        let environment: Environment =
-            read::environment(&mut self.netlink, &links, &self.config)?;
+        let environment = read::environment(&mut self.netlink, &links, &self.config)?;
         let plan = plan::plan(view, &self.config, &environment);
+        self.environment = environment;
+        self.workloads = plan.workloads.keys().cloned().collect();
         Ok((links, plan))
     }
 
@@ -274,11 +324,8 @@ impl Forwarding {
         installed
     }
 
-    fn run(
-        &mut self,
-        steps: &[Step],
-        transition: &mut Transition,
-    ) -> Result<(), DatapathError> {
+    fn run(&mut self, steps: &[Step], transition: &mut Transition) -> Result<(), DatapathError> {
+        self.dirty |= !steps.is_empty();
         let (mut requests, mut requested): (Vec<Request>, Vec<&Step>) = (Vec::new(), Vec::new());
         // Settings come between steps of other kinds in the order, so each run of requests goes out
         // before the setting that follows it.
@@ -322,8 +369,7 @@ impl Forwarding {
     fn conclude(&mut self, step: &Step, outcome: io::Result<()>, transition: &mut Transition) {
         let harmless = |source: &io::Error| {
             let code = source.raw_os_error().unwrap_or_default();
-            let gone =
-                [libc::ENOENT, libc::ESRCH, libc::ENODEV, libc::EADDRNOTAVAIL, libc::ENXIO];
+            let gone = [libc::ENOENT, libc::ESRCH, libc::ENODEV, libc::EADDRNOTAVAIL, libc::ENXIO];
             (step.is_removal() && gone.contains(&code))
                 || (matches!(step, Step::AddRule(_)) && code == libc::EEXIST)
         };
@@ -369,8 +415,9 @@ impl Forwarding {
 }
 
 /// What of a plan can be had now: workloads whose device is missing have only their rule.
-fn reachable(plan: &Plan, links: &Links) -> State {
-    let mut wanted = plan.state.clone();
+fn reachable(plan: &mut Plan, links: &Links) -> State {
+    // The plan is asked only for its rejections and workloads after this.
+    let mut wanted = std::mem::take(&mut plan.state);
     for device in plan.workloads.keys() {
         if !links.index.contains_key(device) {
             wanted.forget_device(device);

@@ -71,8 +71,7 @@ impl Netlink {
         const ATTEMPTS_MAX: usize = 5;
         for _ in 0..ATTEMPTS_MAX {
             let mut buffer = Vec::new();
-            let sequence =
-                self.append(&mut buffer, message.clone(), NLM_F_REQUEST | NLM_F_DUMP);
+            let sequence = self.append(&mut buffer, message.clone(), NLM_F_REQUEST | NLM_F_DUMP);
             self.send(what, &buffer)?;
             if let Some(objects) = self.receive_dump(what, sequence)? {
                 return Ok(objects);

@@ -1,19 +1,20 @@
 //! From a host's view to what the kernel should have for it. Pure.
 //!
 //! ```text
-//!  table of domain d (chosen by the incoming device, all of d's devices look here first)
-//!    address of a local port of d           dev spw..                 neighbour: its MAC
-//!    address of a local port of d' ≠ d      via fe80::5b:0:2 dev spo<d'>  comes out of spi<d'>, in d'
-//!    address elsewhere, of d' in reaches(d) via fe80::5b:.. dev spx<d'>   VNI d' on the wire
-//!    anything else                          dev spnull                the firewall says no route
+//!  table of domain d, which the devices of d lead to; the first that has the address counts
+//!    of a local port of d                    dev spw..            neighbour: its MAC address
+//!    of a local port of d' (not d)           via spo<d'>          comes out of spi<d'>, in d'
+//!    elsewhere, of d' in reaches(d)          via .. dev spx<d'>   VNI d' on the wire
+//!    anything else                           dev spnull           the firewall says no route
 //! ```
 
 use super::state::{Device, Route, Rule, RuleSelector, Setting, State};
 use crate::datapath::evaluate::{domain, locators, ports};
 use crate::datapath::linux::family::Family;
 use crate::datapath::linux::names::{
-    CROSSING_IN_MAC, CROSSING_NEXT_HOP, ERROR_SOURCE_V6, GATEWAY_V4, GATEWAY_V6, NULL_DEVICE, crossing_in_device,
-    crossing_out_device, device_of, mark, table, tunnel_device, vtep_mac, vtep_next_hop,
+    CROSSING_IN_MAC, CROSSING_NEXT_HOP, ERROR_SOURCE_V6, GATEWAY_V4, GATEWAY_V6, NULL_DEVICE,
+    crossing_in_device, crossing_out_device, device_of, mark, table, tunnel_device, vtep_mac,
+    vtep_next_hop,
 };
 use crate::datapath::{LinuxConfig, Rejection};
 use ipnet::IpNet;
@@ -98,8 +99,7 @@ impl<'a> Planner<'a> {
     fn collect_local_ports(&mut self) {
         for (uid, port) in ports(self.view) {
             let Ok(Some(device)) = device_of(port) else { continue };
-            if domain(self.view, port.domain).is_none()
-                || self.plan.workloads.contains_key(&device)
+            if domain(self.view, port.domain).is_none() || self.plan.workloads.contains_key(&device)
             {
                 continue;
             }
@@ -253,10 +253,7 @@ impl<'a> Planner<'a> {
         if self.plan.state.devices.contains_key(&near) {
             return;
         }
-        self.plan
-            .state
-            .devices
-            .insert(near.clone(), Device::Crossing { far: far.clone() });
+        self.plan.state.devices.insert(near.clone(), Device::Crossing { far: far.clone() });
         // The address is a constant that is valid; without it there would be no crossing.
         if let Ok(mac) = Mac::new(CROSSING_IN_MAC) {
             self.plan.state.neighbours.insert((near.clone(), CROSSING_NEXT_HOP.into()), mac);
@@ -371,7 +368,12 @@ impl<'a> Planner<'a> {
     }
 
     /// The neighbour behind a tunnel device that stands for a remote host.
-    fn next_hop(&mut self, key: ItemKey, device: &Text, vtep: IpAddr) -> Option<std::net::Ipv6Addr> {
+    fn next_hop(
+        &mut self,
+        key: ItemKey,
+        device: &Text,
+        vtep: IpAddr,
+    ) -> Option<std::net::Ipv6Addr> {
         let mac = vtep_mac(vtep);
         let first = *self.endpoints.entry(mac).or_insert(vtep);
         if first != vtep {

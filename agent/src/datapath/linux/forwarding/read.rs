@@ -22,7 +22,7 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::rule::{RuleAttribute, RuleMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use spanwire_topology::model::{Mac, Text, Vni};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
@@ -142,19 +142,27 @@ fn device(
     }
 }
 
+/// Whether the kernel has IPv6, whether it can forward that on some devices only, and whether it
+/// filters by reverse path on all devices.
+pub(crate) fn host_settings() -> (bool, bool, bool) {
+    let has = |path: &str| Path::new(path).exists();
+    let filter = std::fs::read_to_string("/proc/sys/net/ipv4/conf/all/rp_filter");
+    (
+        has("/proc/sys/net/ipv6/conf/all/forwarding"),
+        has("/proc/sys/net/ipv6/conf/all/force_forwarding"),
+        filter.is_ok_and(|value| value.trim() != "0"),
+    )
+}
+
 /// Reads what the plan depends on.
 pub(crate) fn environment(
     netlink: &mut Netlink,
     links: &Links,
     config: &LinuxConfig,
 ) -> Result<Environment, DatapathError> {
-    let mut environment = Environment {
-        ipv6: Path::new("/proc/sys/net/ipv6/conf/all/forwarding").exists(),
-        force_forwarding: Path::new("/proc/sys/net/ipv6/conf/all/force_forwarding").exists(),
-        reverse_path_filter: std::fs::read_to_string("/proc/sys/net/ipv4/conf/all/rp_filter")
-            .is_ok_and(|value| value.trim() != "0"),
-        ..Environment::default()
-    };
+    let (ipv6, force_forwarding, reverse_path_filter) = host_settings();
+    let mut environment =
+        Environment { ipv6, force_forwarding, reverse_path_filter, ..Environment::default() };
     for (index, address, ours) in addresses(netlink)? {
         if Some(address.addr()) == config.vtep {
             let mtu = config.underlay_mtu.or_else(|| links.mtu.get(&index).copied());
@@ -208,7 +216,7 @@ pub(crate) fn state(netlink: &mut Netlink, links: &Links) -> Result<State, Datap
         routes(netlink, family, links, &mut state)?;
         neighbours(netlink, family, links, &mut state)?;
     }
-    proxies(netlink, links, &mut state)?;
+    state.proxies = proxies(netlink, &links.names)?;
     endpoints(netlink, links, &mut state)?;
     Ok(state)
 }
@@ -239,8 +247,7 @@ fn rules(
             (None, None) => continue,
         };
         if ours {
-            let family =
-                if family == AddressFamily::Inet { Family::V4 } else { Family::V6 };
+            let family = if family == AddressFamily::Inet { Family::V4 } else { Family::V6 };
             state.rules.insert(Rule { family, selector, table });
         }
     }
@@ -339,31 +346,28 @@ fn neighbours(
     Ok(())
 }
 
-fn proxies(
+/// Reads the neighbour proxies of ours on devices with these indexes.
+pub(crate) fn proxies(
     netlink: &mut Netlink,
-    links: &Links,
-    state: &mut State,
-) -> Result<(), DatapathError> {
+    names: &BTreeMap<u32, Text>,
+) -> Result<BTreeSet<(Text, Ipv6Addr)>, DatapathError> {
     let mut request = NeighbourMessage::default();
     request.header.family = AddressFamily::Inet6;
     request.header.flags = NeighbourFlags::Proxy;
     let request = RouteNetlinkMessage::GetNeighbour(request);
+    let mut proxies = BTreeSet::new();
     for message in netlink.dump("list neighbour proxies", request)? {
         let RouteNetlinkMessage::NewNeighbour(message) = message else { continue };
         if let (Some(IpAddr::V6(address)), _, true) = parts(&message)
-            && let Some(device) = links.names.get(&message.header.ifindex)
+            && let Some(device) = names.get(&message.header.ifindex)
         {
-            state.proxies.insert((device.clone(), address));
+            proxies.insert((device.clone(), address));
         }
     }
-    Ok(())
+    Ok(proxies)
 }
 
-fn endpoints(
-    netlink: &mut Netlink,
-    links: &Links,
-    state: &mut State,
-) -> Result<(), DatapathError> {
+fn endpoints(netlink: &mut Netlink, links: &Links, state: &mut State) -> Result<(), DatapathError> {
     let mut request = NeighbourMessage::default();
     request.header.family = AddressFamily::Bridge;
     let request = RouteNetlinkMessage::GetNeighbour(request);

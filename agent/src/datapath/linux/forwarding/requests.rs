@@ -4,9 +4,7 @@ use super::changes::Step;
 use super::netlink::Request;
 use super::state::{Device, Route, Rule, RuleSelector};
 use crate::datapath::linux::family::Family;
-use crate::datapath::linux::names::{
-    CROSSING_IN_MAC, CROSSING_OUT_MAC, PROTOCOL, RULE_PRIORITY,
-};
+use crate::datapath::linux::names::{CROSSING_IN_MAC, CROSSING_OUT_MAC, PROTOCOL, RULE_PRIORITY};
 use ipnet::IpNet;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use rtnetlink::packet_route::address::{
@@ -74,17 +72,12 @@ pub(crate) fn request(step: &Step, index: &BTreeMap<Text, u32>) -> Option<Reques
             (RouteNetlinkMessage::DelNeighbour(endpoint_message(on(device)?, *mac, None)), 0)
         }
         Step::AddNeighbour { device, address, mac } => (
-            RouteNetlinkMessage::NewNeighbour(neighbour_message(
-                on(device)?,
-                *address,
-                Some(*mac),
-            )),
+            RouteNetlinkMessage::NewNeighbour(neighbour_message(on(device)?, *address, Some(*mac))),
             REPLACE,
         ),
-        Step::RemoveNeighbour { device, address } => (
-            RouteNetlinkMessage::DelNeighbour(neighbour_message(on(device)?, *address, None)),
-            0,
-        ),
+        Step::RemoveNeighbour { device, address } => {
+            (RouteNetlinkMessage::DelNeighbour(neighbour_message(on(device)?, *address, None)), 0)
+        }
         Step::AddProxy { device, address } => {
             let message = proxy_message(on(device)?, (*address).into());
             (RouteNetlinkMessage::NewNeighbour(message), REPLACE)
@@ -237,9 +230,7 @@ fn neighbour_message(index: u32, address: IpAddr, mac: Option<Mac>) -> Neighbour
     message.attributes.push(NeighbourAttribute::Destination(neighbour_address(address)));
     if let Some(mac) = mac {
         message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec()));
-        message
-            .attributes
-            .push(NeighbourAttribute::Protocol(RouteProtocol::Other(PROTOCOL)));
+        message.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::Other(PROTOCOL)));
     }
     message
 }

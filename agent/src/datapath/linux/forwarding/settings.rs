@@ -34,11 +34,8 @@ pub(crate) const DEVICE_SETTINGS: [&str; 13] = [
 ];
 
 /// The settings of the whole host that a plan may change.
-pub(crate) const HOST_SETTINGS: [&str; 3] = [
-    "net/ipv4/fwmark_reflect",
-    "net/ipv6/fwmark_reflect",
-    "net/ipv6/conf/all/forwarding",
-];
+pub(crate) const HOST_SETTINGS: [&str; 3] =
+    ["net/ipv4/fwmark_reflect", "net/ipv6/fwmark_reflect", "net/ipv6/conf/all/forwarding"];
 
 /// Values of host settings before us, by path.
 pub(crate) type Before = BTreeMap<String, String>;

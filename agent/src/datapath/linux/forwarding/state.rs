@@ -1,5 +1,5 @@
-//! What the forwarding half of the driver keeps in the kernel, as a value: the plan is one, what the
-//! kernel has of ours is another, and the work is the difference.
+//! What the forwarding half of the driver keeps in the kernel, as a value: the plan is one, what
+//! the kernel has of ours is another, and the work is the difference.
 
 use crate::datapath::linux::family::Family;
 use ipnet::IpNet;
