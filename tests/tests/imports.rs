@@ -8,14 +8,14 @@ use std::path::Path;
 
 fn check(dump: &str, ports: usize, hosts: usize) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../import/tests/data").join(dump);
-    let import = ovn::import_file(&path, &OvnOptions::default()).unwrap();
+    let import = ovn::import_file(&path, &OvnOptions::default()).expect("the dump imports");
     assert!(import.unsupported.is_empty(), "{:?}", import.unsupported);
     let count = |kind| import.resources.iter().filter(|r| r.spec.kind() == kind).count();
     assert_eq!((count(Kind::LogicalPort), count(Kind::Host)), (ports, hosts));
 
     let mut engine = Engine::new();
     assert!(import.resources.len() <= TRANSACTION_OPERATIONS_MAX);
-    engine.apply(&Transaction::put(import.resources.clone()), 1).unwrap();
+    engine.apply(&Transaction::put(import.resources.clone()), 1).expect("it applies");
 
     let resources: Resources =
         import.resources.into_iter().map(|resource: Resource| (resource.key(), resource)).collect();
@@ -23,8 +23,8 @@ fn check(dump: &str, ports: usize, hosts: usize) {
     let mut members = 0;
     for host in engine.list(Kind::Host, None, None) {
         let name = &host.resource.metadata.name;
-        let id = engine.host_id(name).unwrap();
-        let found = engine_view_canonical(&engine, id).unwrap();
+        let id = engine.host_id(name).expect("a listed host exists");
+        let found = engine_view_canonical(&engine, id).expect("a view has names");
         let expected = network.host_view(name);
         assert!(found == expected, "{dump}: the view of {name} differs from the oracle's");
         members += found.len();
