@@ -25,7 +25,7 @@ pub(crate) mod demo;
 pub(crate) mod lab;
 #[cfg(any(feature = "agent", feature = "controller"))]
 mod logging;
-#[cfg(any(feature = "agent", feature = "controller"))]
+#[cfg(feature = "controller")]
 pub(crate) mod signals;
 
 use crate::cli::{Cli, Verb};
