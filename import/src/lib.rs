@@ -7,7 +7,7 @@
 //!  kubectl get -o json|yaml ─► kubernetes ┘                └─► notes: what was decided, and why
 //! ```
 //!
-//! Everything here is a function from bytes to values. Only [`file`] opens files and only
+//! Everything here is a function from bytes to values. Only [`mod@file`] opens files and only
 //! [`ovn::fetch`] opens a socket. Bad input is an error that names the place; input that is good
 //! but says something the model has no word for is listed in [`Import::unsupported`], and the
 //! caller decides whether to go on without it.

@@ -89,7 +89,7 @@ fn import(policies: &str) -> Import {
     import_documents(&documents, &KubernetesOptions::default()).unwrap()
 }
 
-// --- A direct reading of Kubernetes ----------------------------------------------------------------
+// --- A direct reading of Kubernetes ------------------------------------------------------------
 
 /// A pod by its index, or the address outside.
 type End = Option<usize>;
@@ -216,7 +216,7 @@ fn pod_allows(policies: &[Value], pod: End, is_in: bool, packet: &Packet) -> boo
     !isolated
 }
 
-// --- The comparison --------------------------------------------------------------------------------
+// --- The comparison ----------------------------------------------------------------------------
 
 fn packets() -> Vec<Packet> {
     use TransportProtocol::{Sctp, Tcp, Udp};
@@ -294,7 +294,8 @@ fn policy(spec: &str) -> String {
 
 fn policy_of(namespace: &str, name: &str, spec: &str) -> String {
     format!(
-        "kind: NetworkPolicy\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {{{spec}}}\n"
+        "kind: NetworkPolicy\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: \
+         {{{spec}}}\n"
     )
 }
 
@@ -320,7 +321,8 @@ fn network_policies_mean_the_same() {
         ("DoesNotExist", "podSelector: {matchExpressions: [{key: app, operator: DoesNotExist}]}"),
         (
             "labels and expressions",
-            "podSelector: {matchLabels: {app: web}, matchExpressions: [{key: track, operator: DoesNotExist}]}",
+            "podSelector: {matchLabels: {app: web}, matchExpressions: [{key: track, operator: \
+             DoesNotExist}]}",
         ),
         ("no pod", "podSelector: {matchLabels: {app: nobody}}"),
         ("empty from", "podSelector: {}, ingress: [{from: []}]"),
@@ -334,31 +336,38 @@ fn network_policies_mean_the_same() {
         ("all namespaces", "podSelector: {}, ingress: [{from: [{namespaceSelector: {}}]}]"),
         (
             "namespaces by label",
-            "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {team: blue}}}]}]",
+            "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {team: \
+             blue}}}]}]",
         ),
         (
             "namespaces by expression",
-            "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchExpressions: [{key: team, operator: NotIn, values: [red]}]}}]}]",
+            "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchExpressions: [{key: \
+             team, operator: NotIn, values: [red]}]}}]}]",
         ),
         (
             "namespaces without a label",
-            "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchExpressions: [{key: team, operator: DoesNotExist}]}}]}]",
+            "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchExpressions: [{key: \
+             team, operator: DoesNotExist}]}}]}]",
         ),
         (
             "a namespace by name",
-            "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: c}}}]}]",
+            "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: \
+             {kubernetes.io/metadata.name: c}}}]}]",
         ),
         (
             "pods of namespaces: both must hold",
-            "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {env: prod}}, podSelector: {matchLabels: {app: web}}}]}]",
+            "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {env: prod}}, \
+             podSelector: {matchLabels: {app: web}}}]}]",
         ),
         (
             "pods of all namespaces",
-            "podSelector: {}, ingress: [{from: [{namespaceSelector: {}, podSelector: {matchLabels: {app: web}}}]}]",
+            "podSelector: {}, ingress: [{from: [{namespaceSelector: {}, podSelector: \
+             {matchLabels: {app: web}}}]}]",
         ),
         (
             "pods, or namespaces: one must hold",
-            "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {team: blue}}}, {podSelector: {matchLabels: {app: db}}}]}]",
+            "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {team: blue}}}, \
+             {podSelector: {matchLabels: {app: db}}}]}]",
         ),
         (
             "nobody",
@@ -371,7 +380,8 @@ fn network_policies_mean_the_same() {
         ),
         (
             "a block with exceptions",
-            "podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/30, 203.0.113.7/32]}}]}]",
+            "podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/30, \
+             203.0.113.7/32]}}]}]",
         ),
         (
             "an IPv6 block",
@@ -379,7 +389,8 @@ fn network_policies_mean_the_same() {
         ),
         (
             "two blocks and pods",
-            "podSelector: {}, egress: [{to: [{ipBlock: {cidr: 10.0.0.4/30}}, {ipBlock: {cidr: 203.0.113.0/24}}, {podSelector: {matchLabels: {app: db}}}]}]",
+            "podSelector: {}, egress: [{to: [{ipBlock: {cidr: 10.0.0.4/30}}, {ipBlock: {cidr: \
+             203.0.113.0/24}}, {podSelector: {matchLabels: {app: db}}}]}]",
         ),
         ("the protocol is TCP unless said", "podSelector: {}, ingress: [{ports: [{port: 53}]}]"),
         ("UDP", "podSelector: {}, ingress: [{ports: [{port: 53, protocol: UDP}]}]"),
@@ -395,7 +406,8 @@ fn network_policies_mean_the_same() {
         ("a port by name, in", "podSelector: {}, ingress: [{ports: [{port: http}]}]"),
         (
             "a port by name, in, from pods",
-            "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {team: blue}}}], ports: [{port: http}]}]",
+            "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {team: \
+             blue}}}], ports: [{port: http}]}]",
         ),
         (
             "a UDP port by name",
@@ -413,24 +425,31 @@ fn network_policies_mean_the_same() {
         ("a port by name, out", "podSelector: {}, egress: [{ports: [{port: http}]}]"),
         (
             "a port by name, out, to pods",
-            "podSelector: {}, egress: [{to: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: http}]}]",
+            "podSelector: {}, egress: [{to: [{podSelector: {matchLabels: {app: web}}}], ports: \
+             [{port: http}]}]",
         ),
         (
             "a port by name, out, to namespaces",
-            "podSelector: {}, egress: [{to: [{namespaceSelector: {matchLabels: {env: prod}}}], ports: [{port: http}, {port: dns, protocol: UDP}]}]",
+            "podSelector: {}, egress: [{to: [{namespaceSelector: {matchLabels: {env: prod}}}], \
+             ports: [{port: http}, {port: dns, protocol: UDP}]}]",
         ),
         (
             "a UDP port of the same name, out",
-            "podSelector: {}, egress: [{to: [{namespaceSelector: {}}], ports: [{port: http, protocol: UDP}]}]",
+            "podSelector: {}, egress: [{to: [{namespaceSelector: {}}], ports: [{port: http, \
+             protocol: UDP}]}]",
         ),
         ("a port that nobody has, out", "podSelector: {}, egress: [{ports: [{port: nothing}]}]"),
         (
             "several rules",
-            "podSelector: {}, ingress: [{from: [{podSelector: {}}], ports: [{port: 80}]}, {from: [{namespaceSelector: {matchLabels: {team: blue}}}], ports: [{port: 443}]}, {ports: [{port: 53, protocol: UDP}]}]",
+            "podSelector: {}, ingress: [{from: [{podSelector: {}}], ports: [{port: 80}]}, {from: \
+             [{namespaceSelector: {matchLabels: {team: blue}}}], ports: [{port: 443}]}, {ports: \
+             [{port: 53, protocol: UDP}]}]",
         ),
         (
             "both directions",
-            "podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress, Egress], ingress: [{from: [{podSelector: {matchLabels: {app: db}}}]}], egress: [{to: [{podSelector: {matchLabels: {app: db}}}], ports: [{port: 443}]}]",
+            "podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress, Egress], ingress: \
+             [{from: [{podSelector: {matchLabels: {app: db}}}]}], egress: [{to: [{podSelector: \
+             {matchLabels: {app: db}}}], ports: [{port: 443}]}]",
         ),
     ];
     let all = packets().len();
@@ -467,12 +486,14 @@ fn several_policies_add_up() {
                 policy_of(
                     "a",
                     "np",
-                    "podSelector: {}, egress: [{to: [{namespaceSelector: {matchLabels: {team: blue}}}]}]",
+                    "podSelector: {}, egress: [{to: [{namespaceSelector: {matchLabels: {team: \
+                     blue}}}]}]",
                 ),
                 policy_of(
                     "b",
                     "np",
-                    "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {team: red}}}], ports: [{port: http}]}]",
+                    "podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {team: \
+                     red}}}], ports: [{port: http}]}]",
                 ),
                 policy_of("c", "np", "podSelector: {}, policyTypes: [Ingress, Egress]"),
             ],
@@ -489,7 +510,8 @@ fn several_policies_add_up() {
                 policy_of(
                     "c",
                     "np",
-                    "podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]",
+                    "podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: \
+                     web}}}]}]",
                 ),
             ],
         ),
@@ -501,7 +523,8 @@ fn several_policies_add_up() {
 
 #[test]
 fn equal_selectors_share_a_group() {
-    let spec = "podSelector: {matchLabels: {app: web}}, ingress: [{from: [{namespaceSelector: {matchLabels: {team: blue}}}, {ipBlock: {cidr: 10.0.0.0/8}}]}]";
+    let spec = "podSelector: {matchLabels: {app: web}}, ingress: [{from: [{namespaceSelector: \
+     {matchLabels: {team: blue}}}, {ipBlock: {cidr: 10.0.0.0/8}}]}]";
     let policies =
         [policy_of("a", "one", spec), policy_of("a", "two", spec), policy_of("b", "one", spec)];
     let import = import(&policies.join("---\n"));
@@ -571,7 +594,8 @@ fn nodes_pods_and_namespaces_are_carried_with_everything() {
 
 #[test]
 fn a_named_port_in_a_block_is_listed() {
-    let spec = "podSelector: {}, egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}, {podSelector: {}}], ports: [{port: http}]}]";
+    let spec = "podSelector: {}, egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}, {podSelector: \
+     {}}], ports: [{port: http}]}]";
     let import = import(&policy(spec));
     let found = common::unsupported(&import);
     assert_eq!(found.len(), 1);
@@ -586,13 +610,17 @@ fn a_named_port_in_a_block_is_listed() {
 #[test]
 fn objects_of_other_kinds_are_listed() {
     let import = import(
-        "kind: Service\nmetadata: {name: s, namespace: a}\n---\napiVersion: crd.example.org/v1\nkind: NetworkPolicy\nmetadata: {name: x, namespace: a}\nspec: {ingress: 7}\n",
+        "kind: Service\nmetadata: {name: s, namespace: a}\n---\napiVersion: \
+         crd.example.org/v1\n\
+         kind: NetworkPolicy\nmetadata: {name: x, namespace: a}\nspec: {ingress: 7}\n",
     );
     assert_eq!(
         common::unsupported(&import),
         [
-            "NetworkPolicy a/x: the object: only nodes, namespaces, pods and network policies are carried over",
-            "Service a/s: the object: only nodes, namespaces, pods and network policies are carried over",
+            "NetworkPolicy a/x: the object: only nodes, namespaces, pods and network policies are \
+             carried over",
+            "Service a/s: the object: only nodes, namespaces, pods and network policies are \
+             carried over",
         ]
     );
 }
@@ -644,9 +672,11 @@ fn bad_objects_name_file_object_and_field() {
         ),
         (
             String::from(
-                "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{ports: [{name: http, containerPort: 0}]}]}",
+                "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{ports: [{name: http, \
+                 containerPort: 0}]}]}",
             ),
-            "f: Pod default/p: spec.containers[0].ports[0].containerPort: 0 is not a port number from 1 to 65535",
+            "f: Pod default/p: spec.containers[0].ports[0].containerPort: 0 is not a port number \
+             from 1 to 65535",
         ),
         (
             String::from("kind: Node\nmetadata: {name: n}\nspec: {podCIDRs: [x]}"),
@@ -740,12 +770,14 @@ fn long_namespace_labels_are_told_apart() {
         format!("kind: Namespace\nmetadata: {{name: {name}, labels: {{{}: v}}}}\n", key(end))
     };
     let policy = policy(&format!(
-        "podSelector: {{}}, ingress: [{{from: [{{namespaceSelector: {{matchLabels: {{{}: v}}}}}}]}}]",
+        "podSelector: {{}}, ingress: [{{from: [{{namespaceSelector: {{matchLabels: {{{}: \
+         v}}}}}}]}}]",
         key("1")
     ));
     let pod = |namespace: &str, last: u8| {
         format!(
-            "kind: Pod\nmetadata: {{name: p, namespace: {namespace}}}\nspec: {{nodeName: n}}\nstatus: {{podIP: 10.0.0.{last}}}\n"
+            "kind: Pod\nmetadata: {{name: p, namespace: {namespace}}}\nspec: {{nodeName: \
+             n}}\nstatus: {{podIP: 10.0.0.{last}}}\n"
         )
     };
     let all =

@@ -95,7 +95,7 @@ fn network(acls: &[Acl]) -> Nb {
     nb
 }
 
-// --- A direct reading of OVN ---------------------------------------------------------------------
+// --- A direct reading of OVN -------------------------------------------------------------------
 
 /// A packet between two ports, or between a port and the outside.
 #[derive(Debug, Clone, Copy)]
@@ -255,7 +255,7 @@ fn passes(acls: &[Acl], direction: &str, port: &str, packet: &Packet) -> bool {
     true
 }
 
-// --- Random ACLs -----------------------------------------------------------------------------------
+// --- Random ACLs -------------------------------------------------------------------------------
 
 fn any_address_term(own: &'static str, peer: &'static str) -> impl Strategy<Value = String> {
     let v4 = prop::sample::select(vec![
@@ -348,7 +348,8 @@ fn any_match(is_out: bool) -> impl Strategy<Value = String> {
         1 => (address(), any_service_term()).prop_map(|(a, b)| format!("({a} || {b})")),
         1 => (address(), address()).prop_map(|(a, b)| format!("!({a} && {b})")),
         1 => (address(), address()).prop_map(|(a, b)| format!("!({a} || {b})")),
-        1 => (any_service_term(), any_service_term()).prop_map(|(a, b)| format!("(({a}) || ({b}))")),
+        1 => (any_service_term(), any_service_term()).prop_map(|(a, b)| format!("(({a}) || \
+         ({b}))")),
     ]
     .prop_map(|text| format!("({text})"));
     (port, prop::collection::vec(condition, 0..3)).prop_map(|(port, conditions)| {

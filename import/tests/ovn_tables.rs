@@ -316,9 +316,8 @@ fn static_routes_become_uplinks_and_peerings() {
             vec![&[UP]],
             &["10.0.1.0/25 via 100.64.0.1"],
             "t1!>up up",
-            &[
-                "Logical_Router t1: subnet 10.0.1.128/25: up has no route back to it and has routes to",
-            ],
+            &["Logical_Router t1: subnet 10.0.1.128/25: up has no route back to it and has \
+                 routes to"],
         ),
         (
             "a specific route beside the default says nothing new",
@@ -617,7 +616,8 @@ fn bad_rows_name_table_row_and_column() {
             |nb| {
                 nb.router_port("r", &["10.0.0.0.1/24"]);
             },
-            "table Logical_Router_Port, row r, column networks: \"10.0.0.0.1/24\" is not an address",
+            "table Logical_Router_Port, row r, column networks: \"10.0.0.0.1/24\" is not an \
+             address",
         ),
         (
             |nb| {
@@ -694,21 +694,24 @@ fn files_that_are_something_else_say_what_was_expected() {
     let cases = [
         (
             "",
-            "there is no table Logical_Switch: is this a dump of the database OVN_Northbound? (found no table at all)",
+            "there is no table Logical_Switch: is this a dump of the database OVN_Northbound? \
+             (found no table at all)",
         ),
         ("{", "line 1, column 1: EOF while parsing"),
         ("[]", "expected the output of `ovsdb-client -f json dump SERVER OVN_Northbound`"),
         (r#"{"kind": "Pod"}"#, "missing field `caption`"),
         (
             r#"{"caption":"Bridge table","headings":["_uuid"],"data":[]}"#,
-            "there is no table Logical_Switch: is this a dump of the database OVN_Northbound? (found Bridge)",
+            "there is no table Logical_Switch: is this a dump of the database OVN_Northbound? \
+             (found Bridge)",
         ),
         (
             r#"{"caption":"A table","headings":["_uuid"],"data":[[]]}"#,
             "table A: row 1 has 0 values and there are 1 columns",
         ),
         (
-            r#"{"caption":"A table","headings":[],"data":[]}{"caption":"A table","headings":[],"data":[]}"#,
+            r#"{"caption":"A table","headings":[],"data":[]}
+               {"caption":"A table","headings":[],"data":[]}"#,
             "table A: it is there twice",
         ),
         (

@@ -7,7 +7,7 @@ use spanwire_import::ovn::fetch::{FetchError, Remote};
 use spanwire_import::ovn::{OvnOptions, import_dump, import_server};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -68,7 +68,8 @@ fn start() -> Server {
         .unwrap();
     let server = Server { child, directory };
     let deadline = Instant::now() + TIMEOUT;
-    while !server.directory.path().join("nb.sock").exists() {
+    let listens = |name| UnixStream::connect(server.directory.path().join(name)).is_ok();
+    while !(listens("nb.sock") && listens("nb.ctl")) {
         assert!(Instant::now() < deadline, "ovsdb-server does not listen");
         thread::sleep(Duration::from_millis(20));
     }
@@ -90,14 +91,16 @@ impl Server {
 /// A small network, as a transaction.
 const NETWORK: &str = r#"["OVN_Northbound",
   {"op":"insert","table":"Logical_Switch_Port","uuid-name":"w1","row":{"name":"w1",
-   "addresses":"0a:00:00:00:00:01 10.0.0.10 fd00::10","port_security":"0a:00:00:00:00:01 10.0.0.10 fd00::10",
+   "addresses":"0a:00:00:00:00:01 10.0.0.10 fd00::10",
+   "port_security":"0a:00:00:00:00:01 10.0.0.10 fd00::10",
    "options":["map",[["requested-chassis","h1"]]],"external_ids":["map",[["tenant","t1"]]]}},
   {"op":"insert","table":"Logical_Switch_Port","uuid-name":"w2","row":{"name":"w2",
    "addresses":["set",["0a:00:00:00:00:02 10.0.0.11","unknown"]]}},
   {"op":"insert","table":"Logical_Switch_Port","uuid-name":"sp","row":{"name":"sp","type":"router",
    "addresses":"router","options":["map",[["router-port","rp"]]]}},
   {"op":"insert","table":"ACL","uuid-name":"a1","row":{"priority":1001,"direction":"to-lport",
-   "match":"outport == @g && ip4.src == $s && tcp.dst == {80, 443}","action":"allow-related","name":"web"}},
+   "match":"outport == @g && ip4.src == $s && tcp.dst == {80, 443}",
+   "action":"allow-related","name":"web"}},
   {"op":"insert","table":"ACL","uuid-name":"a2","row":{"priority":1000,"direction":"to-lport",
    "match":"outport == @g && ip","action":"drop","log":true}},
   {"op":"insert","table":"Logical_Switch","row":{"name":"s1",
@@ -107,7 +110,8 @@ const NETWORK: &str = r#"["OVN_Northbound",
   {"op":"insert","table":"Logical_Router","row":{"name":"r1","ports":["named-uuid","rp"]}},
   {"op":"insert","table":"Port_Group","row":{"name":"g","ports":["named-uuid","w1"],
    "acls":["set",[["named-uuid","a1"],["named-uuid","a2"]]]}},
-  {"op":"insert","table":"Address_Set","row":{"name":"s","addresses":["set",["192.0.2.0/24","198.51.100.1"]]}},
+  {"op":"insert","table":"Address_Set","row":{"name":"s",
+   "addresses":["set",["192.0.2.0/24","198.51.100.1"]]}},
   {"op":"insert","table":"DNS","row":{"records":["map",[["a.example","10.0.0.10"]]]}}
 ]"#;
 
@@ -214,7 +218,8 @@ fn echoes_are_answered_and_notifications_passed_over() {
     let echo =
         r#"{"method":"update","id":null,"params":[]}{"method":"echo","id":"e","params":[7]}"#;
     let rows = r#"{"id":2,"error":null,"result":[
-        {"rows":[{"_uuid":["uuid","00000000-0000-0000-0000-000000000001"],"name":"s","ports":["set",[]]}]},
+        {"rows":[{"_uuid":["uuid","00000000-0000-0000-0000-000000000001"],"name":"s",
+         "ports":["set",[]]}]},
         {"rows":[]}]}"#;
     // The second read hears the answer to the echo.
     let (remote, thread, _directory) = scripted(&[echo, SCHEMA_ANSWER, rows]);

@@ -46,7 +46,8 @@ pub enum OvnError {
     },
     /// The input has none of the tables of a northbound database.
     #[error(
-        "there is no table {missing}: is this a dump of the database OVN_Northbound? (found {found})"
+        "there is no table {missing}: is this a dump of the database OVN_Northbound? (found \
+         {found})"
     )]
     NotNorthbound {
         /// A table that every northbound database has.

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `Logical_Switch` | logical switch; subnets from router ports, `subnet`, `ipv6_prefix` |
 //! | a switch with two or more routers and no workload | nothing: the routers are linked |
-//! | `Logical_Router`, its ports and static routes | logical router: interfaces, uplinks, peerings |
+//! | `Logical_Router`, ports, static routes | logical router: interfaces, uplinks, peerings |
 //! | `Logical_Switch_Port` of type `""` | logical port; `external_ids` become labels |
 //! | `requested-chassis` | host, with a tunnel endpoint from [`OvnOptions::vtep_subnet`] |
 //! | `Port_Group` | group of ports |

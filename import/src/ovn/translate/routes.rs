@@ -181,7 +181,8 @@ impl Finder<'_, '_> {
             let family = if net.addr().is_ipv4() { "IPv4" } else { "IPv6" };
             let (row, uplink) = (self.name(router), self.name(uplink));
             let why = format!(
-                "there is no {family} default route to {uplink}, and an uplink carries both families"
+                "there is no {family} default route to {uplink}, and an uplink carries both \
+                 families"
             );
             self.context.out.unsupported("Logical_Router", &row, format!("subnet {net}"), why);
         }
