@@ -97,6 +97,28 @@ fn an_admitted_connection_outlives_its_rule_and_a_new_one_does_not() {
 }
 
 #[test]
+fn rules_log_under_the_name_of_their_policy() {
+    if !can_run() {
+        return;
+    }
+    let (mut lab, mut world) = lab();
+    world.put([policy("p", "dbs", "in reject log webs tcp:80,udp:53\nin drop log !webs")]);
+    lab.apply_all(&world);
+    let table = lab.run("a", "nft list table inet spanwire");
+    for expected in [
+        "limit rate 10/second burst 20 packets log prefix \"spanwire policy t/p rule 0 reject: \"",
+        "limit rate 10/second burst 20 packets log prefix \"spanwire policy t/p rule 1 drop: \"",
+    ] {
+        assert!(table.contains(expected), "{table}");
+    }
+    // A name of any length fits the kernel's limit.
+    let long = policy(&"n".repeat(250), "dbs", "in reject log webs tcp:443");
+    world.put([long]);
+    lab.apply_all(&world);
+    check(&lab, "web-0", "10.0.1.1", Sent::Tcp(443), Outcome::Refused);
+}
+
+#[test]
 fn connections_of_isolated_domains_are_told_apart() {
     if !can_run() {
         return;

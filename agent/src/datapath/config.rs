@@ -12,7 +12,9 @@ pub enum ForwardingMode {
     /// We do, in an overlay: a VXLAN device and a routing table to each routing domain.
     #[default]
     Overlay,
-    /// Somebody else does: the host's network is left alone, and only the firewall is ours.
+    /// Somebody else does: the host's network is left alone, and only the firewall is ours. It
+    /// judges what the host routes to and from the devices of its ports, and what comes to the
+    /// host itself; it does not see frames that a bridge passes on between two of its ports.
     None,
 }
 

@@ -418,3 +418,159 @@ fn default_route(family: Family) -> IpNet {
         Family::V6 => IpNet::V6(ipnet::Ipv6Net::default()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spanwire_topology::model::PortAttachment;
+    use spanwire_topology::view::{Item, VersionedItem};
+    use std::net::Ipv6Addr;
+    use std::sync::Arc;
+
+    const VTEP: &str = "172.30.0.1";
+
+    fn versioned(item: Item) -> VersionedItem {
+        VersionedItem { version: 1, item: Arc::new(item) }
+    }
+
+    fn mac(last: u8) -> Mac {
+        Mac::new([2, 0, 0, 0, 0, last]).unwrap()
+    }
+
+    fn domain_item(sees: &[u32]) -> VersionedItem {
+        let sees: Vec<Vni> = sees.iter().copied().map(Vni).collect();
+        versioned(Item::Domain(DomainItem { reaches: sees.clone(), sees, spoofable: false }))
+    }
+
+    fn port_item(name: &str, domain: u32, addresses: &[&str]) -> VersionedItem {
+        versioned(Item::Port(PortItem {
+            project: "t".into(),
+            name: name.into(),
+            domain: Vni(domain),
+            mac: mac(1),
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+            attachment: PortAttachment::Interface(name.into()),
+            port_security: true,
+            policies: Vec::new(),
+        }))
+    }
+
+    fn locators_item(list: &[(&str, &str)]) -> VersionedItem {
+        let locator = |(address, vtep): &(&str, &str)| Locator {
+            address: address.parse().unwrap(),
+            mac: mac(2),
+            vtep: vtep.parse().unwrap(),
+        };
+        versioned(Item::Locators(list.iter().map(locator).collect()))
+    }
+
+    fn config() -> LinuxConfig {
+        LinuxConfig { vtep: Some(VTEP.parse().unwrap()), ..LinuxConfig::default() }
+    }
+
+    fn environment() -> Environment {
+        Environment {
+            underlay_mtu: Some(9000),
+            ipv6: true,
+            force_forwarding: true,
+            ..Environment::default()
+        }
+    }
+
+    /// One port in domain 1, which reaches 2; both have 10.0.0.9 elsewhere.
+    fn view() -> HostView {
+        HostView {
+            revision: 1,
+            items: [
+                (ItemKey::Domain(Vni(1)), domain_item(&[1, 2])),
+                (ItemKey::Port(Uid(10)), port_item("tap0", 1, &["10.0.0.1", "fd00::1"])),
+                (
+                    ItemKey::Locators(Vni(1)),
+                    locators_item(&[
+                        ("10.0.0.1", VTEP),
+                        ("10.0.0.7", VTEP),
+                        ("10.0.0.9", "172.30.0.2"),
+                        ("fd00::9", "172.30.0.2"),
+                    ]),
+                ),
+                (
+                    ItemKey::Locators(Vni(2)),
+                    locators_item(&[("10.0.0.9", "172.30.0.3"), ("10.2.0.9", "172.30.0.3")]),
+                ),
+            ]
+            .into(),
+        }
+    }
+
+    fn route<'p>(plan: &'p Plan, vni: u32, net: &str) -> Option<&'p Route> {
+        plan.state.routes.get(&(table(Vni(vni)), net.parse().unwrap()))
+    }
+
+    #[test]
+    fn the_own_domain_comes_first_and_what_is_nowhere_has_no_route() {
+        let plan = plan(&view(), &config(), &environment());
+        assert_eq!(plan.rejections, BTreeSet::new());
+        let to = |vni: u32, net: &str| {
+            route(&plan, vni, net).map(|route| (route.device.to_string(), route.via))
+        };
+        let by = |device: &str, via: Option<&str>| {
+            let via = via.map(|vtep| vtep_next_hop(vtep.parse().unwrap()));
+            Some((device.to_owned(), via))
+        };
+        assert_eq!(to(1, "10.0.0.1/32"), by("tap0", None));
+        assert_eq!(to(1, "10.0.0.9/32"), by("spx1", Some("172.30.0.2")));
+        assert_eq!(to(1, "10.2.0.9/32"), by("spx2", Some("172.30.0.3")));
+        assert_eq!(to(1, "0.0.0.0/0"), by(NULL_DEVICE, None));
+        // An address that is said to be here, and is not, is nowhere.
+        assert_eq!(to(1, "10.0.0.7/32"), None);
+        // A domain without ports here has a table that leads nowhere.
+        assert_eq!(to(2, "0.0.0.0/0"), by(NULL_DEVICE, None));
+        assert_eq!(to(2, "10.2.0.9/32"), None);
+        let proxy: Ipv6Addr = "fd00::9".parse().unwrap();
+        assert_eq!(plan.state.proxies, BTreeSet::from([("tap0".into(), proxy)]));
+        let Some(Device::Tunnel { mtu, .. }) = plan.state.devices.get("spx1") else {
+            panic!("no tunnel")
+        };
+        assert_eq!(*mtu, 8950);
+    }
+
+    #[test]
+    fn domains_of_one_host_meet_only_through_a_crossing() {
+        let mut view = view();
+        view.items.insert(ItemKey::Domain(Vni(2)), domain_item(&[1, 2]));
+        view.items.insert(ItemKey::Port(Uid(20)), port_item("tap1", 2, &["10.2.0.1"]));
+        let plan = plan(&view, &config(), &environment());
+        let crossed = Route { device: "spo2".into(), via: Some(CROSSING_NEXT_HOP) };
+        assert_eq!(route(&plan, 1, "10.2.0.1/32"), Some(&crossed));
+        let back = Route { device: "spo1".into(), via: Some(CROSSING_NEXT_HOP) };
+        assert_eq!(route(&plan, 2, "10.0.0.1/32"), Some(&back));
+        for family in Family::ALL {
+            let selector = RuleSelector::Incoming("spi2".into());
+            let rule = Rule { family, selector, table: table(Vni(2)) };
+            assert!(plan.state.rules.contains(&rule), "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn older_kernels_forward_ipv6_everywhere_or_not_at_all() {
+        let all = Setting { device: None, path: "net/ipv6/conf/all/forwarding" };
+        let settings = |environment: &Environment| {
+            plan(&view(), &config(), environment).state.settings.into_keys().collect::<Vec<_>>()
+        };
+        assert!(!settings(&environment()).contains(&all));
+        let older = Environment { force_forwarding: false, ..environment() };
+        assert!(settings(&older).contains(&all));
+        assert!(settings(&older).iter().all(|s| !s.path.ends_with("force_forwarding")));
+        let none = Environment { ipv6: false, ..older };
+        assert!(settings(&none).iter().all(|setting| !setting.path.contains("ipv6")));
+        let without = plan(&view(), &config(), &none);
+        let reasons: Vec<&str> = without.rejections.iter().map(|r| r.reason.as_str()).collect();
+        assert_eq!(reasons, ["address fd00::1: IPv6 is switched off on this host"]);
+        assert!(without.state.routes.keys().all(|(_, net)| net.addr().is_ipv4()));
+    }
+
+    #[test]
+    fn a_host_without_ports_has_nothing() {
+        assert_eq!(plan(&HostView::default(), &config(), &environment()), Plan::default());
+    }
+}
