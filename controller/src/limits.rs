@@ -61,6 +61,9 @@ pub const MISSING_HOSTS_MAX: usize = 20;
 pub const WAITS_MAX: usize = 256;
 /// Time between two messages of a wait for realization, at least.
 pub const WAIT_PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// The first interval between two looks at a wait; each is twice the one before, up to
+/// [`WAIT_PROGRESS_INTERVAL`].
+pub const WAIT_PROGRESS_INTERVAL_FIRST: Duration = Duration::from_millis(2);
 
 /// gRPC streams on one connection.
 pub const CONNECTION_STREAMS_MAX: u32 = 1024;

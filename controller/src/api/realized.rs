@@ -1,7 +1,7 @@
 //! WaitRealized.
 
 use super::{AdminService, AnswerStream, blocking, take_place};
-use crate::limits::{MISSING_HOSTS_MAX, WAIT_PROGRESS_INTERVAL};
+use crate::limits::{MISSING_HOSTS_MAX, WAIT_PROGRESS_INTERVAL, WAIT_PROGRESS_INTERVAL_FIRST};
 use crate::publisher::{Assessment, Scope};
 use crate::shared::Shared;
 use spanwire_adminproto::convert::{query_status, to_key};
@@ -74,6 +74,7 @@ async fn wait(
 ) -> Result<(), Status> {
     let mut events = shared.publisher.progress();
     let mut told: Option<wire::WaitRealizedProgress> = None;
+    let mut pause = WAIT_PROGRESS_INTERVAL_FIRST;
     loop {
         events.mark_unchanged();
         let assessment = {
@@ -92,7 +93,9 @@ async fn wait(
             }
             told = Some(message);
         }
-        tokio::time::sleep(WAIT_PROGRESS_INTERVAL).await;
+        // Most waits are over in milliseconds; the long ones are looked at ever less often.
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(WAIT_PROGRESS_INTERVAL);
         tokio::select! {
             changed = events.changed() => if changed.is_err() { return Ok(()) },
             () = progress.closed() => return Ok(()),
