@@ -7,14 +7,16 @@
 mod datapath_support;
 
 use datapath_support::cases::base;
-use datapath_support::lab::{Lab, can_run};
-use datapath_support::probe::{Outcome, PATIENCE, Sent, send, serve};
-use datapath_support::world::{World, changed, device, host, policy, port};
+use datapath_support::lab::{Lab, assert_same_lines, by, can_run, check, run};
+use datapath_support::probe::{Outcome, PATIENCE, Sent, TCP_PORTS, in_namespace, send, serve};
+use datapath_support::world::{
+    World, changed, device, group, host, policy, port, port_with, router, switch,
+};
 use spanwire_agent::datapath::linux::LinuxDatapath;
-use spanwire_agent::datapath::{Datapath, LinuxConfig, evaluate};
-use spanwire_topology::Kind;
-use spanwire_topology::model::Mac;
+use spanwire_agent::datapath::{Datapath, ForwardingMode, LinuxConfig, evaluate};
+use spanwire_topology::model::{Mac, PortAttachment};
 use spanwire_topology::view::{HostView, Item, ItemKey, Locator, VersionedItem};
+use spanwire_topology::{Kind, Resource};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,22 +25,6 @@ fn plug_all(lab: &mut Lab) {
     for port in base().iter().filter(|resource| resource.key().kind == Kind::LogicalPort) {
         lab.plug(port);
     }
-}
-
-#[track_caller]
-fn check(lab: &Lab, from: &str, to: &str, sent: Sent, expected: Outcome) {
-    let mut got = Outcome::Silence;
-    for patience in PATIENCE {
-        got = send(&lab.namespace(from), None, to.parse().unwrap(), sent, patience);
-        if got != Outcome::Silence || expected == Outcome::Silence {
-            break;
-        }
-    }
-    assert_eq!(got, expected, "{from} sends {sent:?} to {to}");
-}
-
-fn by(name: &str) -> Outcome {
-    Outcome::Answered(name.to_owned())
 }
 
 #[test]
@@ -126,13 +112,13 @@ fn what_cannot_work_is_named_with_its_cause() {
     let lab = Lab::new(&[("a", LinuxConfig::default())]);
     let mut world = World::new(base());
     let two_on_one = |name: &str, address: &str| {
-        datapath_support::world::port_with(
+        port_with(
             name,
             "web",
             "a",
             address,
             "app=web",
-            spanwire_topology::model::PortAttachment::Interface("eth0".into()),
+            PortAttachment::Interface("eth0".into()),
             true,
         )
     };
@@ -145,7 +131,7 @@ fn what_cannot_work_is_named_with_its_cause() {
     let domain = evaluate::port(&view, World::port_uid(&view, "web-0")).unwrap().domain;
     let apply = |config: LinuxConfig| {
         let view = view.clone();
-        datapath_support::probe::in_namespace(&lab.namespace("a"), move || {
+        in_namespace(&lab.namespace("a"), move || {
             let mut driver = LinuxDatapath::new(config).unwrap();
             let rejections = driver.apply(&view, None).unwrap();
             driver.remove_all().unwrap();
@@ -175,7 +161,7 @@ fn what_cannot_work_is_named_with_its_cause() {
     contains(reasons(narrow, locators), "raise it to 1330");
     let nowhere = LinuxConfig { nft_program: "/nowhere/nft".into(), ..good };
     let view = view.clone();
-    datapath_support::probe::in_namespace(&lab.namespace("a"), move || {
+    in_namespace(&lab.namespace("a"), move || {
         let mut driver = LinuxDatapath::new(nowhere).unwrap();
         let error = driver.apply(&view, None).unwrap_err().to_string();
         assert!(error.contains("could not run /nowhere/nft"), "{error}");
@@ -244,4 +230,99 @@ fn a_large_view_is_applied_and_small_changes_of_it_are_fast() {
     timed("from large to small", &mut lab, &small);
     assert_eq!(lab.audit("a"), []);
     check(&lab, "web-0", "10.0.1.2", Sent::Tcp(80), by("db-1"));
+}
+
+/// A host that routes by itself between two workloads, and is guarded itself.
+fn routed_host(lab: &mut Lab) -> (World, Vec<Resource>) {
+    let at = |name: &str, address: &str, device: &str| {
+        let attachment = PortAttachment::Interface(device.into());
+        port_with(name, "web", "a", address, &format!("app={name}"), attachment, true)
+    };
+    let ports = vec![at("one", "10.0.0.1", "tap0"), at("two", "10.0.0.2", "tap1")];
+    for (port, (address, device)) in ports.iter().zip([("10.0.0.1", "tap0"), ("10.0.0.2", "tap1")])
+    {
+        lab.plug(port);
+        lab.run("a", &format!("ip addr add 10.0.0.254/32 dev {device}"));
+        lab.run("a", &format!("ip route add {address}/32 dev {device}"));
+        lab.run("a", &format!("sysctl -qw net.ipv4.conf.{device}.proxy_arp=1"));
+        lab.run("a", &format!("sysctl -qw net.ipv4.neigh.{device}.proxy_delay=0"));
+    }
+    lab.run("a", "sysctl -qw net.ipv4.ip_forward=1");
+    lab.run("b", "ip route add 10.0.0.0/24 via 172.30.0.1");
+    let host_port =
+        port_with("self", "web", "a", "172.30.0.1", "app=self", PortAttachment::HostStack, true);
+    let mut resources = vec![
+        host("a", "172.30.0.1"),
+        switch("web", "10.0.0.0/24 172.30.0.0/24"),
+        router("r", "web", ""),
+        host_port,
+        group("ones", "app=one"),
+        group("twos", "app=two"),
+        group("selves", "app=self"),
+    ];
+    resources.extend(ports.iter().cloned());
+    (World::new(resources), ports)
+}
+
+#[test]
+fn without_forwarding_the_network_is_left_alone() {
+    if !can_run() {
+        return;
+    }
+    let config = LinuxConfig {
+        forwarding: ForwardingMode::None,
+        controllers: vec!["172.30.0.2:443".parse().unwrap()],
+        ..LinuxConfig::default()
+    };
+    let mut lab = Lab::new(&[("a", config), ("b", LinuxConfig::default())]);
+    serve(&lab.namespace("a"), "host-a");
+    serve(&lab.namespace("b"), "host-b");
+    let (mut world, _) = routed_host(&mut lab);
+    let network = |lab: &Lab| {
+        let state = lab.kernel_state("a");
+        state.split_once("# ip -o link show").unwrap().1.to_owned()
+    };
+    lab.settle("a");
+    let before = network(&lab);
+    assert_eq!(lab.apply("a", &world), []);
+    for port in TCP_PORTS {
+        check(&lab, "one", "10.0.0.2", Sent::Tcp(port), by("two"));
+    }
+    world.put([
+        policy("t", "twos", "in allow ones tcp:80+443\ndefault in drop\nout reject * udp:53"),
+        policy("o", "ones", "out reject * tcp:443"),
+        policy("s", "selves", "in allow * tcp:80+443\ndefault in drop\ndefault out reject"),
+    ]);
+    assert_eq!(lab.apply("a", &world), []);
+    let expectations = [
+        ("one", "10.0.0.2", Sent::Tcp(80), by("two")),
+        ("one", "10.0.0.2", Sent::Tcp(443), Outcome::Refused),
+        ("one", "10.0.0.2", Sent::Tcp(8080), Outcome::Silence),
+        ("b", "10.0.0.2", Sent::Tcp(80), Outcome::Silence),
+        ("b", "10.0.0.1", Sent::Tcp(80), by("one")),
+        ("two", "172.30.0.2", Sent::Udp(53), Outcome::Refused),
+        ("two", "172.30.0.2", Sent::Udp(5353), by("host-b")),
+        // The host itself: what comes in, what goes out, and what must never be cut.
+        ("b", "172.30.0.1", Sent::Tcp(80), by("host-a")),
+        ("b", "172.30.0.1", Sent::Tcp(8080), Outcome::Silence),
+        ("a", "172.30.0.2", Sent::Tcp(80), Outcome::Refused),
+        ("a", "172.30.0.2", Sent::Tcp(443), by("host-b")),
+        ("a", "127.0.0.1", Sent::Tcp(8080), by("host-a")),
+        // Between a workload and its host both have a say.
+        ("one", "10.0.0.254", Sent::Tcp(80), by("host-a")),
+        ("one", "10.0.0.254", Sent::Tcp(443), Outcome::Refused),
+        ("one", "10.0.0.254", Sent::Tcp(8080), Outcome::Silence),
+        ("a", "10.0.0.1", Sent::Tcp(80), Outcome::Refused),
+    ];
+    for (from, to, sent, outcome) in expectations {
+        check(&lab, from, to, sent, outcome);
+    }
+    let forger = lab.namespace("one");
+    run(&format!("ip -n {forger} addr add 10.0.0.99/32 dev lo"));
+    let forged: Option<IpAddr> = Some("10.0.0.99".parse().unwrap());
+    let to = "172.30.0.2".parse().unwrap();
+    assert_eq!(send(&forger, forged, to, Sent::Udp(53), PATIENCE[0]), Outcome::Silence);
+    assert_same_lines("without forwarding", &before, &network(&lab));
+    lab.remove_all("a");
+    assert_eq!(lab.run("a", "nft list ruleset"), "");
 }

@@ -7,19 +7,17 @@
 mod datapath_support;
 
 use datapath_support::cases::base;
-use datapath_support::lab::{Lab, assert_same_lines, can_run, run};
+use datapath_support::lab::{Lab, assert_same_lines, by, can_run, check};
 use datapath_support::probe::{
-    Outcome, PATIENCE, Sent, TCP_PORTS, connect, in_namespace, received, send, serve, wait_until,
+    Outcome, PATIENCE, Sent, connect, in_namespace, received, serve, wait_until,
 };
-use datapath_support::world::{
-    World, blocks, device, group, host, policy, port, port_with, router, switch,
-};
-use spanwire_agent::datapath::{FindingKind, ForwardingMode, LinuxConfig};
+use datapath_support::world::{World, blocks, device, group, policy, port, port_with};
+use spanwire_agent::datapath::{FindingKind, LinuxConfig};
+use spanwire_topology::Kind;
 use spanwire_topology::model::PortAttachment;
 use spanwire_topology::view::ItemKey;
-use spanwire_topology::{Kind, Resource};
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,23 +32,6 @@ fn lab() -> (Lab, World) {
     let world = World::new(base());
     lab.apply_all(&world);
     (lab, world)
-}
-
-/// Lets a workload or a host send something, and checks what becomes of it.
-#[track_caller]
-fn check(lab: &Lab, from: &str, to: &str, sent: Sent, expected: Outcome) {
-    let mut got = Outcome::Silence;
-    for patience in PATIENCE {
-        got = send(&lab.namespace(from), None, to.parse().unwrap(), sent, patience);
-        if got != Outcome::Silence || expected == Outcome::Silence {
-            break;
-        }
-    }
-    assert_eq!(got, expected, "{from} sends {sent:?} to {to}");
-}
-
-fn by(name: &str) -> Outcome {
-    Outcome::Answered(name.to_owned())
 }
 
 /// The rules of our table with their handles, which change when a rule is put anew.
@@ -572,99 +553,4 @@ fn workloads_and_host_are_kept_apart_in_the_overlay() {
     check(&lab, "a", "127.0.0.1", Sent::Tcp(80), by("host-a"));
     check(&lab, "web-0", "10.0.0.3", Sent::Tcp(80), by("web-2"));
     check(&lab, "web-0", "10.0.0.3", Sent::Tcp(99), Outcome::Refused);
-}
-
-/// A host that routes by itself between two workloads, and is guarded itself.
-fn routed_host(lab: &mut Lab) -> (World, Vec<Resource>) {
-    let at = |name: &str, address: &str, device: &str| {
-        let attachment = PortAttachment::Interface(device.into());
-        port_with(name, "web", "a", address, &format!("app={name}"), attachment, true)
-    };
-    let ports = vec![at("one", "10.0.0.1", "tap0"), at("two", "10.0.0.2", "tap1")];
-    for (port, (address, device)) in ports.iter().zip([("10.0.0.1", "tap0"), ("10.0.0.2", "tap1")])
-    {
-        lab.plug(port);
-        lab.run("a", &format!("ip addr add 10.0.0.254/32 dev {device}"));
-        lab.run("a", &format!("ip route add {address}/32 dev {device}"));
-        lab.run("a", &format!("sysctl -qw net.ipv4.conf.{device}.proxy_arp=1"));
-        lab.run("a", &format!("sysctl -qw net.ipv4.neigh.{device}.proxy_delay=0"));
-    }
-    lab.run("a", "sysctl -qw net.ipv4.ip_forward=1");
-    lab.run("b", "ip route add 10.0.0.0/24 via 172.30.0.1");
-    let host_port =
-        port_with("self", "web", "a", "172.30.0.1", "app=self", PortAttachment::HostStack, true);
-    let mut resources = vec![
-        host("a", "172.30.0.1"),
-        switch("web", "10.0.0.0/24 172.30.0.0/24"),
-        router("r", "web", ""),
-        host_port,
-        group("ones", "app=one"),
-        group("twos", "app=two"),
-        group("selves", "app=self"),
-    ];
-    resources.extend(ports.iter().cloned());
-    (World::new(resources), ports)
-}
-
-#[test]
-fn without_forwarding_the_network_is_left_alone() {
-    if !can_run() {
-        return;
-    }
-    let config = LinuxConfig {
-        forwarding: ForwardingMode::None,
-        controllers: vec!["172.30.0.2:443".parse().unwrap()],
-        ..LinuxConfig::default()
-    };
-    let mut lab = Lab::new(&[("a", config), ("b", LinuxConfig::default())]);
-    serve(&lab.namespace("a"), "host-a");
-    serve(&lab.namespace("b"), "host-b");
-    let (mut world, _) = routed_host(&mut lab);
-    let network = |lab: &Lab| {
-        let state = lab.kernel_state("a");
-        state.split_once("# ip -o link show").unwrap().1.to_owned()
-    };
-    lab.settle("a");
-    let before = network(&lab);
-    assert_eq!(lab.apply("a", &world), []);
-    for port in TCP_PORTS {
-        check(&lab, "one", "10.0.0.2", Sent::Tcp(port), by("two"));
-    }
-    world.put([
-        policy("t", "twos", "in allow ones tcp:80+443\ndefault in drop\nout reject * udp:53"),
-        policy("o", "ones", "out reject * tcp:443"),
-        policy("s", "selves", "in allow * tcp:80+443\ndefault in drop\ndefault out reject"),
-    ]);
-    assert_eq!(lab.apply("a", &world), []);
-    let expectations = [
-        ("one", "10.0.0.2", Sent::Tcp(80), by("two")),
-        ("one", "10.0.0.2", Sent::Tcp(443), Outcome::Refused),
-        ("one", "10.0.0.2", Sent::Tcp(8080), Outcome::Silence),
-        ("b", "10.0.0.2", Sent::Tcp(80), Outcome::Silence),
-        ("b", "10.0.0.1", Sent::Tcp(80), by("one")),
-        ("two", "172.30.0.2", Sent::Udp(53), Outcome::Refused),
-        ("two", "172.30.0.2", Sent::Udp(5353), by("host-b")),
-        // The host itself: what comes in, what goes out, and what must never be cut.
-        ("b", "172.30.0.1", Sent::Tcp(80), by("host-a")),
-        ("b", "172.30.0.1", Sent::Tcp(8080), Outcome::Silence),
-        ("a", "172.30.0.2", Sent::Tcp(80), Outcome::Refused),
-        ("a", "172.30.0.2", Sent::Tcp(443), by("host-b")),
-        ("a", "127.0.0.1", Sent::Tcp(8080), by("host-a")),
-        // Between a workload and its host both have a say.
-        ("one", "10.0.0.254", Sent::Tcp(80), by("host-a")),
-        ("one", "10.0.0.254", Sent::Tcp(443), Outcome::Refused),
-        ("one", "10.0.0.254", Sent::Tcp(8080), Outcome::Silence),
-        ("a", "10.0.0.1", Sent::Tcp(80), Outcome::Refused),
-    ];
-    for (from, to, sent, outcome) in expectations {
-        check(&lab, from, to, sent, outcome);
-    }
-    let forger = lab.namespace("one");
-    run(&format!("ip -n {forger} addr add 10.0.0.99/32 dev lo"));
-    let forged: Option<IpAddr> = Some("10.0.0.99".parse().unwrap());
-    let to = "172.30.0.2".parse().unwrap();
-    assert_eq!(send(&forger, forged, to, Sent::Udp(53), PATIENCE[0]), Outcome::Silence);
-    assert_same_lines("without forwarding", &before, &network(&lab));
-    lab.remove_all("a");
-    assert_eq!(lab.run("a", "nft list ruleset"), "");
 }

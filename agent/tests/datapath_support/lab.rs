@@ -9,7 +9,7 @@
 //!   namespace PREFIX-<port>        eth0  eth0     eth0     one to each workload
 //! ```
 
-use super::probe::{Resident, serve, wait_until};
+use super::probe::{Outcome, PATIENCE, Resident, Sent, send, serve, wait_until};
 use super::world::{World, changed, device};
 use spanwire_agent::datapath::linux::LinuxDatapath;
 use spanwire_agent::datapath::{Datapath, Finding, LinuxConfig, Rejection};
@@ -249,6 +249,24 @@ impl Lab {
 fn start(namespace: &str, config: &LinuxConfig) -> Resident<LinuxDatapath> {
     let config = config.clone();
     Resident::start(namespace, move || LinuxDatapath::new(config).unwrap())
+}
+
+/// Lets a workload or a host send something, and checks what becomes of it.
+#[track_caller]
+pub(crate) fn check(lab: &Lab, from: &str, to: &str, sent: Sent, expected: Outcome) {
+    let mut got = Outcome::Silence;
+    for patience in PATIENCE {
+        got = send(&lab.namespace(from), None, to.parse().unwrap(), sent, patience);
+        if got != Outcome::Silence || expected == Outcome::Silence {
+            break;
+        }
+    }
+    assert_eq!(got, expected, "{from} sends {sent:?} to {to}");
+}
+
+/// An answer of that workload or host.
+pub(crate) fn by(name: &str) -> Outcome {
+    Outcome::Answered(name.to_owned())
 }
 
 /// Compares two texts line by line, and shows only the lines that differ.
