@@ -180,3 +180,27 @@ fn a_host_matters_to_those_that_send_to_it() {
     let names: Vec<_> = span.iter().filter_map(|id| engine.host_name(*id)).collect();
     assert_eq!(names, ["h1", "h2"]);
 }
+
+/// ```text
+///   [s] a(10.0.0.1)  +b(10.0.0.1)  +c(10.0.0.1)
+/// ```
+/// Two ports clash with a third. Which two are named must not depend on how ports are numbered
+/// inside, or replicas that were restarted would refuse for another reason than the others.
+#[test]
+fn replicas_name_the_same_two_of_three_ports_that_clash() {
+    let mut engine = mk_engine(vec![
+        mk_switch("s"),
+        mk_port("z", "s", [10, 0, 0, 9], None),
+        mk_port("c", "s", [10, 0, 0, 3], None),
+    ]);
+    engine.apply(&Transaction::delete([key(Kind::LogicalPort, "z")], false), 2).unwrap();
+    let two = [mk_port("a", "s", [10, 0, 0, 1], None), mk_port("b", "s", [10, 0, 0, 2], None)];
+    engine.apply(&Transaction::put(two), 3).unwrap();
+    let mut restarted = Engine::import(engine.export()).unwrap();
+    let clash = ["a", "b", "c"].map(|name| mk_port(name, "s", [10, 0, 0, 7], None));
+    let refusal = engine.apply(&Transaction::put(clash.clone()), 4).unwrap_err();
+    let [first, second] = ["a", "b"].map(|name| key(Kind::LogicalPort, name));
+    let address = IpAddr::from([10, 0, 0, 7]);
+    assert_eq!(refusal, Refusal::DuplicateAddress { address, first, second });
+    assert_eq!(restarted.apply(&Transaction::put(clash), 4).unwrap_err(), refusal);
+}
