@@ -5,7 +5,7 @@
 //! the lab, and ends with it.
 
 use crate::error::LabError;
-use crate::process::ProcessRecord;
+use crate::process::{ProcessRecord, TOKEN_VARIABLE};
 use crate::spec::{LabSpec, WorkloadKey, check_lab_name};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -170,7 +170,8 @@ impl LabRecord {
     }
 
     /// A command that runs `program` in a place, with nothing else set up: the caller adds
-    /// arguments and says where its output goes. Unlike [`crate::Lab::spawn`] it is not recorded.
+    /// arguments and says where its output goes. Unlike [`crate::Lab::spawn`] it is not recorded; but
+    /// it carries the lab's token, so that what still runs when the lab goes down ends with it.
     pub fn command_in(
         &self,
         place: &Place,
@@ -179,6 +180,7 @@ impl LabRecord {
         let namespace = self.namespace(place)?;
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &namespace]).arg(program);
+        command.env(TOKEN_VARIABLE, &self.token);
         Ok(command)
     }
 
