@@ -29,8 +29,9 @@ fix:
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
 bench:
-	$(CARGO) bench --workspace
-	$(CARGO) run --release -p spanwire-benches
+	for scenario in compute compute-one; do \
+	  $(CARGO) run --release --quiet -p spanwire-benches -- $$scenario; \
+	done
 
 # The Debian packages that tests and the demo run: installed if this is root, else listed.
 packages:
