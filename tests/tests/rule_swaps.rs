@@ -73,7 +73,7 @@ fn mk_policy(round: usize) -> Resource {
         .collect();
     let at = round % (rules.len() + 1);
     rules.insert(at, mk_rule(format!("clients-{round}"), "clients", &[ALLOWED], Action::Allow));
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         rules.push(mk_rule(format!("never-{round}"), "clients", &[DENIED], Action::Drop));
     }
     Resource::new(
