@@ -14,7 +14,7 @@ use super::api::{Changes, HostId, Object, ObjectChange, Outcome, Refusal};
 use super::domains::Node;
 use super::ids::{
     DomainId, GroupId, IdSet, Map, PolicyId, PortId, RouterId, ServiceId, Set, SignatureId,
-    SwitchId,
+    SmallMap, SwitchId,
 };
 use super::journal::Journal;
 use super::prepare::{Preparation, Prepared};
@@ -24,6 +24,7 @@ use crate::model::{
 };
 use crate::view::ItemKey;
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 impl Engine {
     pub(super) fn apply_transaction(
@@ -86,8 +87,10 @@ impl Engine {
                 }
             }
         }
-        self.detach_touched(&mut journal, &preparation.changes);
-        self.change_tables(&mut journal, preparation);
+        let mut slots: Vec<Option<u32>> =
+            preparation.changes.iter().map(|change| self.slot_of(&change.key)).collect();
+        self.detach_touched(&mut journal, &preparation.changes, &slots);
+        self.change_tables(&mut journal, preparation, &mut slots);
         let detached: Vec<PortId> = journal.detached.iter().collect();
         for port in detached {
             if !self.is_gone(port) {
@@ -135,10 +138,14 @@ impl Engine {
 
     // ---- step 2 ----
 
-    fn detach_touched(&mut self, journal: &mut Journal, changes: &[Prepared]) {
-        for change in changes {
-            let Some(old) = &change.old else { continue };
-            let Some(slot) = self.slot_of(&change.key) else { continue };
+    fn detach_touched(
+        &mut self,
+        journal: &mut Journal,
+        changes: &[Prepared],
+        slots: &[Option<u32>],
+    ) {
+        for (change, slot) in changes.iter().zip(slots) {
+            let (Some(old), Some(slot)) = (&change.old, *slot) else { continue };
             match change.key.kind {
                 Kind::LogicalPort => self.detach(journal, PortId(slot)),
                 Kind::Host => {
@@ -196,23 +203,28 @@ impl Engine {
 
     // ---- step 3 ----
 
-    fn change_tables(&mut self, journal: &mut Journal, preparation: &Preparation) {
+    /// `slots` are those of the changes; new objects get theirs here.
+    fn change_tables(
+        &mut self,
+        journal: &mut Journal,
+        preparation: &Preparation,
+        slots: &mut [Option<u32>],
+    ) {
         let changes = &preparation.changes;
         // Names first, so that references resolve whatever the order; then each kind, what others
         // are made of before the others.
         let mut gone: Vec<(Kind, u32)> = Vec::new();
-        for change in changes {
-            let slot = self.slot_of(&change.key);
-            match (slot, &change.new) {
+        for (change, slot) in changes.iter().zip(slots.iter_mut()) {
+            match (*slot, &change.new) {
                 (Some(slot), None) => gone.push((change.key.kind, slot)),
-                (None, Some(object)) => self.create(journal, &change.key, object),
+                (None, Some(object)) => *slot = Some(self.create(journal, &change.key, object)),
                 _ => {}
             }
         }
-        let slots: Vec<Option<u32>> = changes.iter().map(|c| self.slot_of(&c.key)).collect();
+        let slots = &*slots;
         let groups: Vec<GroupId> = changes
             .iter()
-            .zip(&slots)
+            .zip(slots)
             .filter(|(change, _)| change.key.kind == Kind::Group)
             .filter_map(|(_, slot)| slot.map(GroupId))
             .collect();
@@ -220,21 +232,21 @@ impl Engine {
             // While its spec is still the old one.
             self.retract_group(group);
         }
-        for (change, slot) in changes.iter().zip(&slots) {
+        for (change, slot) in changes.iter().zip(slots) {
             if let (Some(slot), Some(new)) = (*slot, &change.new) {
-                self.replace_object(change.key.kind, slot, new.clone());
+                self.replace_object(change.key.kind, slot, new);
             }
         }
-        self.change_routers(journal, changes, &slots);
-        self.change_ports(changes, &slots);
+        self.change_routers(journal, changes, slots);
+        self.change_ports(changes, slots);
         self.change_groups(journal, preparation, &groups);
-        self.change_policies(journal, changes, &slots);
-        self.drop_gone(journal, changes, &slots);
+        self.change_policies(journal, changes, slots);
+        self.drop_gone(journal, changes, slots);
         journal.freed = gone;
     }
 
     /// Gives a new object a slot and a name. An object that comes back has its old slot still.
-    fn create(&mut self, journal: &mut Journal, key: &ObjectKey, object: &Object) {
+    fn create(&mut self, journal: &mut Journal, key: &ObjectKey, object: &Object) -> u32 {
         let slot = match self.uids.get(&object.uid) {
             Some(&(_, slot)) => {
                 self.revive(journal, key.kind, slot);
@@ -242,8 +254,10 @@ impl Engine {
             }
             None => self.occupy(journal, key.kind, object.clone()),
         };
-        self.names[key.kind as usize].insert((key.project.clone(), key.name.clone()), slot);
+        let project = self.names.insert(key.kind, &key.project, &key.name, slot).clone();
+        self.object_mut(key.kind, slot).resource.metadata.project = project;
         self.uids.insert(object.uid, (key.kind, slot));
+        slot
     }
 
     fn revive(&mut self, journal: &mut Journal, kind: Kind, slot: u32) {
@@ -325,7 +339,7 @@ impl Engine {
                         applied_by: Vec::new(),
                         peer_of: Vec::new(),
                         applied: None,
-                        interest: Map::default(),
+                        interest: SmallMap::default(),
                     })
                     .0
             }
@@ -344,8 +358,18 @@ impl Engine {
         }
     }
 
-    fn replace_object(&mut self, kind: Kind, slot: u32, object: Object) {
-        *self.object_mut(kind, slot) = object;
+    /// Gives an object the state it shall have; one that was just created has it already.
+    fn replace_object(&mut self, kind: Kind, slot: u32, new: &Object) {
+        let object = self.object_mut(kind, slot);
+        if !Arc::ptr_eq(&object.resource.spec, &new.resource.spec)
+            || object.revision != new.revision
+            || object.resource.metadata.labels != new.resource.metadata.labels
+        {
+            let project = object.resource.metadata.project.clone();
+            *object = new.clone();
+            // Equal, and shared with the other objects of the project.
+            object.resource.metadata.project = project;
+        }
     }
 
     fn change_routers(
@@ -402,7 +426,7 @@ impl Engine {
         let host = spec
             .host
             .as_ref()
-            .and_then(|host| self.slot(Kind::Host, &SYSTEM_PROJECT.into(), host))
+            .and_then(|host| self.slot(Kind::Host, SYSTEM_PROJECT, host))
             .map(HostId);
         let signature = self.signature(&resource.metadata.project, &resource.metadata.labels);
         self.signatures[signature].ports.insert(id);
@@ -497,8 +521,7 @@ impl Engine {
                 Kind::LogicalRouter => self.exit_domain(journal, Node::Router(RouterId(slot))),
                 _ => {}
             }
-            let name = (change.key.project.clone(), change.key.name.clone());
-            self.names[change.key.kind as usize].remove(&name);
+            self.names.remove(change.key.kind, &change.key.project, &change.key.name);
         }
     }
 

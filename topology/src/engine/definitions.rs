@@ -306,7 +306,7 @@ impl Engine {
             let domain = self.domain_of(port);
             let placement = self.ports[port].host.and_then(|host| self.placement_of(host, domain));
             if let Some(placement) = placement {
-                *applied.ports_at.entry(placement).or_insert(0) += 1;
+                *applied.ports_at.entry_or_default(placement) += 1;
                 journal.spans.insert((group, placement));
             }
         }
@@ -322,7 +322,7 @@ impl Engine {
     ) {
         let Some(applied) = &mut self.groups[group].applied else { return };
         for &(peer, protected) in peers {
-            let count = applied.peers.entry(peer).or_default();
+            let count = applied.peers.entry_or_default(peer);
             journal.peers.entry((group, peer)).or_insert((count.any > 0, count.protected > 0));
             if more {
                 count.any += 1;
@@ -332,7 +332,7 @@ impl Engine {
                 count.protected -= u32::from(protected);
             }
             if count.any == 0 {
-                applied.peers.remove(&peer);
+                applied.peers.remove(peer);
             }
         }
     }

@@ -46,13 +46,13 @@ impl Engine {
             .placements
             .iter()
             .map(|&(_, placement)| placement)
-            .filter(|placement| self.groups[id].interest.contains_key(placement))
+            .filter(|&placement| self.groups[id].interest.contains_key(placement))
             .collect();
         let seeing = placements.iter().find(|&&placement| {
             self.domains[self.placements[placement].domain].sees.binary_search(&domain).is_ok()
         });
         let whole = placements.iter().find(|&&placement| {
-            let interest = self.groups[id].interest.get(&placement).copied().unwrap_or_default();
+            let interest = self.groups[id].interest.get(placement).copied().unwrap_or_default();
             interest.protected > 0 && self.domains[self.placements[placement].domain].spoofable
         });
         let own: Vec<String> = placements

@@ -1,12 +1,13 @@
-//! Dense identifiers, the slabs they index, and bitmaps of them.
+//! Dense identifiers and the slabs they index.
 
 use super::api::HostId;
-use roaring::RoaringBitmap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
+
+pub(super) use super::id_set::IdSet;
+pub(super) use super::small_map::SmallMap;
 
 /// Hash tables with a fixed seed: no run differs from another by hash order.
 pub(super) type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::FixedState>;
@@ -33,7 +34,7 @@ macro_rules! ids {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub(super) struct $name(pub(super) u32);
-        impl Id for $name {
+        impl $crate::engine::ids::Id for $name {
             fn index(self) -> u32 {
                 self.0
             }
@@ -43,6 +44,7 @@ macro_rules! ids {
         }
     )*};
 }
+pub(super) use ids;
 
 ids! {
     /// A logical switch.
@@ -65,75 +67,6 @@ ids! {
     ShardId,
     /// The ports of one host in one domain.
     PlacementId,
-}
-
-/// A set of identifiers of one type.
-#[derive(Clone, PartialEq)]
-pub(super) struct IdSet<I> {
-    bitmap: RoaringBitmap,
-    of: PhantomData<I>,
-}
-
-impl<I> Default for IdSet<I> {
-    fn default() -> IdSet<I> {
-        IdSet { bitmap: RoaringBitmap::new(), of: PhantomData }
-    }
-}
-
-impl<I: Id + fmt::Debug> fmt::Debug for IdSet<I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter()).finish()
-    }
-}
-
-impl<I: Id> IdSet<I> {
-    /// Adds an identifier; true if it was not there.
-    pub(super) fn insert(&mut self, id: I) -> bool {
-        self.bitmap.insert(id.index())
-    }
-
-    /// Takes an identifier out; true if it was there.
-    pub(super) fn remove(&mut self, id: I) -> bool {
-        self.bitmap.remove(id.index())
-    }
-
-    pub(super) fn contains(&self, id: I) -> bool {
-        self.bitmap.contains(id.index())
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.bitmap.is_empty()
-    }
-
-    pub(super) fn len(&self) -> u64 {
-        self.bitmap.len()
-    }
-
-    /// In ascending order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = I> + '_ {
-        self.bitmap.iter().map(I::from_index)
-    }
-
-    pub(super) fn union_with(&mut self, other: &IdSet<I>) {
-        self.bitmap |= &other.bitmap;
-    }
-
-    pub(super) fn intersect_with(&mut self, other: &IdSet<I>) {
-        self.bitmap &= &other.bitmap;
-    }
-
-    pub(super) fn subtract(&mut self, other: &IdSet<I>) {
-        self.bitmap -= &other.bitmap;
-    }
-
-    /// The union of many, in one pass.
-    pub(super) fn union_of<'a>(sets: impl IntoIterator<Item = &'a IdSet<I>>) -> IdSet<I>
-    where
-        I: 'a,
-    {
-        use roaring::MultiOps;
-        IdSet { bitmap: sets.into_iter().map(|set| &set.bitmap).union(), of: PhantomData }
-    }
 }
 
 /// Values by dense identifier; identifiers of removed values are used again, the smallest first.

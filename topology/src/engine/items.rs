@@ -214,7 +214,7 @@ impl Engine {
         let interest = &self.groups[shard.group].interest;
         self.hosts[host].placements.iter().any(|&(_, placement)| {
             interest
-                .get(&placement)
+                .get(placement)
                 .is_some_and(|&interest| self.covers(placement, interest, shard.domain))
         })
     }
@@ -226,7 +226,7 @@ impl Engine {
             && self.hosts[host]
                 .placements
                 .iter()
-                .any(|(_, placement)| group.interest.get(placement).is_some_and(|i| i.any > 0))
+                .any(|&(_, placement)| group.interest.get(placement).is_some_and(|i| i.any > 0))
     }
 
     /// True if a policy is applied to a port of a host.
@@ -236,7 +236,7 @@ impl Engine {
                 self.hosts[host]
                     .placements
                     .iter()
-                    .any(|(_, placement)| applied.ports_at.contains_key(placement))
+                    .any(|&(_, placement)| applied.ports_at.contains_key(placement))
             })
         })
     }
@@ -271,7 +271,7 @@ impl Engine {
                 watched.policies.insert(policy);
             }
             let peers = group.applied.iter().flat_map(|applied| applied.peers.keys());
-            for &peer in peers {
+            for peer in peers {
                 if !self.groups[peer].blocks.is_empty() {
                     watched.blocks.insert(peer);
                 }
@@ -324,14 +324,14 @@ impl Engine {
             .applied_on(host)
             .into_iter()
             .filter_map(|group| self.groups[group].applied.as_ref())
-            .flat_map(|applied| applied.peers.keys().copied())
+            .flat_map(|applied| applied.peers.keys())
             .collect();
         let seen = self.seen_by(host);
         let mut found = BTreeSet::new();
         for peer in peers {
             let shards = &self.groups[peer].shards;
-            let protected = self.hosts[host].placements.iter().any(|(domain, placement)| {
-                self.domains[*domain].spoofable
+            let protected = self.hosts[host].placements.iter().any(|&(domain, placement)| {
+                self.domains[domain].spoofable
                     && self.groups[peer].interest.get(placement).is_some_and(|i| i.protected > 0)
             });
             if protected || (shards.len() as u64) < seen.len() {
@@ -394,13 +394,13 @@ impl Engine {
             Some(Found::Policy(id)) => {
                 for &group in &self.policies[id].applied_to {
                     if let Some(applied) = &self.groups[group].applied {
-                        add(&mut applied.ports_at.keys().copied());
+                        add(&mut applied.ports_at.keys());
                     }
                 }
             }
             Some(Found::Blocks(id)) => {
                 let interest = &self.groups[id].interest;
-                add(&mut interest.iter().filter(|(_, i)| i.any > 0).map(|(&p, _)| p));
+                add(&mut interest.iter().filter(|(_, i)| i.any > 0).map(|(p, _)| p));
             }
             Some(Found::Shard(id)) => hosts = self.shards[id].subscribers.clone(),
             Some(Found::Locators(id)) => {

@@ -246,17 +246,19 @@ impl Engine {
             return;
         };
         if more {
-            let count = applied.ports_at.entry(placement).or_insert(0);
+            let count = applied.ports_at.entry_or_default(placement);
             *count += 1;
             if *count > 1 {
                 return;
             }
-        } else if let Some(count) = applied.ports_at.get_mut(&placement) {
+        } else {
+            let count = applied.ports_at.entry_or_default(placement);
+            // Only a port that was counted is taken out again.
             *count -= 1;
             if *count > 0 {
                 return;
             }
-            applied.ports_at.remove(&placement);
+            applied.ports_at.remove(placement);
         }
         journal.spans.insert((group, placement));
     }

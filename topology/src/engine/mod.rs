@@ -3,7 +3,8 @@
 //! | Module | Subject |
 //! |---|---|
 //! | `api` | what goes in and what comes out |
-//! | `ids`, `state` | dense identifiers, and what the engine holds |
+//! | `ids`, `id_set`, `small_map`, `names` | dense identifiers, what is kept by them, and names |
+//! | `state` | what the engine holds |
 //! | `prepare` | checks that need no change of state |
 //! | `apply` | the steps of a transaction, and how one is undone |
 //! | `journal` | what a transaction touched, with how it was before |
@@ -21,14 +22,17 @@ mod apply;
 mod definitions;
 mod domains;
 mod explain;
+mod id_set;
 mod ids;
 mod items;
 mod journal;
 mod labels;
 mod membership;
+mod names;
 mod prepare;
 mod queries;
 mod settle;
+mod small_map;
 mod snapshot;
 mod state;
 mod verdict;
@@ -93,7 +97,7 @@ impl Engine {
     pub fn list<'a>(
         &'a self,
         kind: Kind,
-        project: Option<&'a str>,
+        project: Option<&str>,
         after: Option<(&str, &str)>,
     ) -> impl Iterator<Item = &'a Object> + use<'a> {
         self.list_objects(kind, project, after)

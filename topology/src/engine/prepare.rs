@@ -2,7 +2,7 @@
 //! the state is checked here.
 
 use super::api::{Object, Refusal};
-use super::ids::Map;
+use super::ids::{GroupId, Map};
 use super::state::Engine;
 use crate::model::{
     GroupTerm, Kind, ObjectKey, Operation, PORT_ADDRESSES_MAX, Resource, Revision, SYSTEM_PROJECT,
@@ -25,7 +25,9 @@ pub(super) struct Prepared {
 /// What a transaction comes to.
 #[derive(Debug, Default)]
 pub(super) struct Preparation {
-    /// The objects that change, sorted by key.
+    /// The objects that change: first those that the transaction names, in its order, then those
+    /// that a cascade deletes, sorted by key. Whatever is given out to new objects is given out in
+    /// this order, which is the same on every replica.
     pub(super) changes: Vec<Prepared>,
     /// Those that were put and are already so.
     pub(super) unchanged: Vec<ObjectKey>,
@@ -37,31 +39,81 @@ pub(super) struct Preparation {
     pub(super) last_uid: u64,
 }
 
+/// An [`ObjectKey`] that is only looked up. Hashes as the key does.
+#[derive(Hash)]
+struct KeyRef<'a> {
+    kind: Kind,
+    project: &'a str,
+    name: &'a str,
+}
+
+impl hashbrown::Equivalent<ObjectKey> for KeyRef<'_> {
+    fn equivalent(&self, key: &ObjectKey) -> bool {
+        self.kind == key.kind && *self.name == *key.name && *self.project == *key.project
+    }
+}
+
+/// What a transaction says of one object.
+struct Named {
+    key: ObjectKey,
+    /// Its slot, if it exists.
+    slot: Option<u32>,
+    /// `None` is a deletion.
+    resource: Option<Resource>,
+}
+
 /// The state as it would be: what the transaction names, over what there is.
 struct Overlay<'a> {
     engine: &'a Engine,
-    /// `None` is a deletion.
-    named: Map<ObjectKey, Option<Resource>>,
+    named: Vec<Named>,
+    /// Where each stands in `named`.
+    places: Map<ObjectKey, usize>,
+    deletes: bool,
 }
 
 impl Overlay<'_> {
-    fn exists(&self, key: &ObjectKey) -> bool {
-        match self.named.get(key) {
-            Some(resource) => resource.is_some(),
-            None => self.engine.slot_of(key).is_some(),
+    /// Adds what the transaction says of an object; false if it has said something before.
+    fn add(&mut self, named: Named) -> bool {
+        let place = self.named.len();
+        if self.places.insert(named.key.clone(), place).is_some() {
+            return false;
+        }
+        self.deletes |= named.resource.is_none();
+        self.named.push(named);
+        true
+    }
+
+    fn find(&self, key: &ObjectKey) -> Option<&Named> {
+        self.places.get(key).map(|&place| &self.named[place])
+    }
+
+    fn exists(&self, kind: Kind, project: &str, name: &str) -> bool {
+        // Most references are to what there is already, and most transactions delete nothing.
+        if !self.deletes && self.engine.slot(kind, project, name).is_some() {
+            return true;
+        }
+        match self.places.get(&KeyRef { kind, project, name }) {
+            Some(&place) => self.named[place].resource.is_some(),
+            None => self.engine.slot(kind, project, name).is_some(),
         }
     }
 
     fn check_references(&self, key: &ObjectKey, resource: &Resource) -> Result<(), Refusal> {
-        match resource.spec.references().into_iter().find(|target| !self.exists(target)) {
+        let mut dangling = None;
+        resource.spec.visit_references(&mut |kind, project, name| {
+            if dangling.is_none() && !self.exists(kind, project, name) {
+                dangling = Some(ObjectKey::new(kind, project, name));
+            }
+        });
+        match dangling {
             Some(target) => Err(Refusal::DanglingReference { key: key.clone(), target }),
             None => Ok(()),
         }
     }
 
     fn resource(&self, key: &ObjectKey) -> Option<&Resource> {
-        match self.named.get(key) {
-            Some(resource) => resource.as_ref(),
+        match self.find(key) {
+            Some(named) => named.resource.as_ref(),
             None => {
                 let slot = self.engine.slot_of(key)?;
                 Some(&self.engine.object(key.kind, slot).resource)
@@ -95,13 +147,19 @@ impl Engine {
         {
             return Err(Refusal::StateConflict { expected, found: self.revision });
         }
-        let mut overlay = Overlay { engine: self, named: Map::default() };
+        let operations = transaction.operations.len();
+        let mut overlay = Overlay {
+            engine: self,
+            named: Vec::with_capacity(operations),
+            places: Map::with_capacity_and_hasher(operations, Default::default()),
+            deletes: false,
+        };
         let mut cascades = Vec::new();
         for operation in &transaction.operations {
             self.take_operation(operation, &mut overlay, &mut cascades)?;
         }
         self.cascade(&mut overlay, cascades)?;
-        let mut preparation = self.compare(overlay.named.clone(), revision);
+        let mut preparation = self.compare(&overlay, revision);
         for change in &preparation.changes {
             if let Some(new) = &change.new {
                 check_resource(&change.key, &new.resource)?;
@@ -109,15 +167,17 @@ impl Engine {
             }
         }
         // Objects that are put as they are escape the cascade, and may now refer to nothing.
-        for key in &preparation.unchanged {
-            if let Some(resource) = overlay.resource(key) {
-                overlay.check_references(key, resource)?;
+        if overlay.deletes {
+            for key in &preparation.unchanged {
+                if let Some(resource) = overlay.resource(key) {
+                    overlay.check_references(key, resource)?;
+                }
             }
         }
         preparation.depths = self.group_depths(&overlay, &preparation.changes)?;
         for key in preparation.depths.keys() {
             if let Some(slot) = self.slot_of(key) {
-                let depth = self.groups[super::ids::GroupId(slot)].depth;
+                let depth = self.groups[GroupId(slot)].depth;
                 preparation.depths_before.insert(key.clone(), depth);
             }
         }
@@ -139,7 +199,8 @@ impl Engine {
                 (key.clone(), expected_revision, None)
             }
         };
-        let found = self.slot_of(&key).map(|slot| self.object(key.kind, slot).revision);
+        let slot = self.slot_of(&key);
+        let found = slot.map(|slot| self.object(key.kind, slot).revision);
         if resource.is_none() && found.is_none() {
             return Err(Refusal::NotFound { key });
         }
@@ -148,9 +209,11 @@ impl Engine {
         {
             return Err(Refusal::Conflict { key, expected, found: found.unwrap_or(0) });
         }
-        if overlay.named.insert(key.clone(), resource).is_some() {
-            return Err(Refusal::NamedTwice { key });
+        let named = Named { key, slot, resource };
+        if let Some(before) = overlay.find(&named.key) {
+            return Err(Refusal::NamedTwice { key: before.key.clone() });
         }
+        overlay.add(named);
         Ok(())
     }
 
@@ -164,19 +227,26 @@ impl Engine {
         let mut queue: Vec<ObjectKey> =
             deleted.iter().filter(|(_, cascade)| *cascade).map(|(key, _)| (*key).clone()).collect();
         let mut seen: BTreeSet<ObjectKey> = queue.iter().cloned().collect();
+        let mut swept: BTreeSet<ObjectKey> = BTreeSet::new();
         while let Some(key) = queue.pop() {
             for user in self.users(&key) {
                 // A cascade also goes on through what is deleted by name and without cascade.
-                let is_put = matches!(overlay.named.get(&user), Some(Some(_)));
+                let is_put = overlay.find(&user).is_some_and(|named| named.resource.is_some());
                 if !is_put && seen.insert(user.clone()) {
-                    overlay.named.insert(user.clone(), None);
+                    if overlay.find(&user).is_none() {
+                        swept.insert(user.clone());
+                    }
                     queue.push(user);
                 }
             }
         }
+        for key in swept {
+            let slot = self.slot_of(&key);
+            overlay.add(Named { key, slot, resource: None });
+        }
         for (key, _) in deleted.into_iter().filter(|(_, cascade)| !cascade) {
             let mut users = self.users(key);
-            users.retain(|user| !overlay.named.contains_key(user));
+            users.retain(|user| overlay.find(user).is_none());
             if !users.is_empty() {
                 return Err(Refusal::StillUsed { key: key.clone(), users });
             }
@@ -184,20 +254,22 @@ impl Engine {
         Ok(())
     }
 
-    fn compare(&self, named: Map<ObjectKey, Option<Resource>>, revision: Revision) -> Preparation {
-        let mut named: Vec<(ObjectKey, Option<Resource>)> = named.into_iter().collect();
-        named.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let mut preparation = Preparation { last_uid: self.last_uid, ..Preparation::default() };
-        for (key, resource) in named {
-            let old = self.slot_of(&key).map(|slot| self.object(key.kind, slot).clone());
-            let new = match (resource, &old) {
+    fn compare(&self, overlay: &Overlay<'_>, revision: Revision) -> Preparation {
+        let mut preparation = Preparation {
+            changes: Vec::with_capacity(overlay.named.len()),
+            last_uid: self.last_uid,
+            ..Preparation::default()
+        };
+        for Named { key, slot, resource } in &overlay.named {
+            let old = slot.map(|slot| self.object(key.kind, slot));
+            let new = match (resource, old) {
                 (None, _) => None,
                 (Some(resource), Some(old)) => {
-                    if old.resource == resource {
-                        preparation.unchanged.push(key);
+                    if old.resource == *resource {
+                        preparation.unchanged.push(key.clone());
                         continue;
                     }
-                    Some(Object { resource, revision, ..old.clone() })
+                    Some(Object { resource: resource.clone(), revision, ..*old })
                 }
                 (Some(resource), None) => {
                     preparation.last_uid += 1;
@@ -205,13 +277,25 @@ impl Engine {
                         uid: Uid(preparation.last_uid),
                         created_revision: revision,
                         revision,
-                        resource,
+                        resource: resource.clone(),
                     })
                 }
             };
-            preparation.changes.push(Prepared { key, old, new });
+            preparation.changes.push(Prepared { key: key.clone(), old: old.cloned(), new });
         }
         preparation
+    }
+
+    /// True for a group that stays, unless it is as deep as a new one, 0, before and after.
+    fn may_change_depth(&self, change: &Prepared) -> bool {
+        let Some(Spec::Group(spec)) = change.new.as_ref().map(|new| &*new.resource.spec) else {
+            return false;
+        };
+        let was_deep = change.old.is_some()
+            && self
+                .slot_of(&change.key)
+                .is_some_and(|slot| self.groups[GroupId(slot)].depth > 0);
+        was_deep || spec.group_refs().next().is_some()
     }
 
     /// The depths of the groups that change and of those above them; refuses cycles.
@@ -222,16 +306,16 @@ impl Engine {
     ) -> Result<Map<ObjectKey, u32>, Refusal> {
         let mut affected: Vec<ObjectKey> = changes
             .iter()
-            .filter(|change| change.key.kind == Kind::Group && change.new.is_some())
+            .filter(|change| self.may_change_depth(change))
             .map(|change| change.key.clone())
             .collect();
         let mut seen: BTreeSet<ObjectKey> = affected.iter().cloned().collect();
         let mut next = 0;
         while next < affected.len() {
             if let Some(slot) = self.slot_of(&affected[next]) {
-                for &parent in &self.groups[super::ids::GroupId(slot)].parents {
+                for &parent in &self.groups[GroupId(slot)].parents {
                     let key = self.groups[parent].object.resource.key();
-                    if overlay.exists(&key) && seen.insert(key.clone()) {
+                    if overlay.resource(&key).is_some() && seen.insert(key.clone()) {
                         affected.push(key);
                     }
                 }
@@ -265,7 +349,7 @@ fn depth(
     if !affected.contains(key)
         && let Some(slot) = overlay.engine.slot_of(key)
     {
-        return Ok(overlay.engine.groups[super::ids::GroupId(slot)].depth);
+        return Ok(overlay.engine.groups[GroupId(slot)].depth);
     }
     if path.len() as u32 > GROUP_NESTING_MAX {
         // Either too deep, or a cycle that is longer than the limit: refused both ways.

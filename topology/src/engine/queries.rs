@@ -5,32 +5,19 @@ use super::ids::{
     DomainId, GroupId, IdSet, PlacementId, PolicyId, PortId, RouterId, ServiceId, SwitchId,
 };
 use super::state::Engine;
-use crate::model::{Kind, ObjectKey, Text};
+use crate::model::{Kind, ObjectKey};
 use crate::view::ItemKey;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::ops::Bound;
 
 impl Engine {
     pub(super) fn list_objects<'a>(
         &'a self,
         kind: Kind,
-        project: Option<&'a str>,
+        project: Option<&str>,
         after: Option<(&str, &str)>,
     ) -> impl Iterator<Item = &'a Object> + use<'a> {
-        let own = |(project, name): (&str, &str)| (Text::from(project), Text::from(name));
-        let start = match (after.map(own), project) {
-            (Some(after), Some(project)) if &*after.0 < project => {
-                Bound::Included(own((project, "")))
-            }
-            (Some(after), _) => Bound::Excluded(after),
-            (None, Some(project)) => Bound::Included(own((project, ""))),
-            (None, None) => Bound::Unbounded,
-        };
-        self.names[kind as usize]
-            .range((start, Bound::Unbounded))
-            .take_while(move |((found, _), _)| project.is_none_or(|project| project == &**found))
-            .map(move |(_, &slot)| self.object(kind, slot))
+        self.names.list(kind, project, after).map(move |slot| self.object(kind, slot))
     }
 
     pub(super) fn users_of(&self, key: &ObjectKey) -> Vec<ObjectKey> {
@@ -116,10 +103,10 @@ impl Engine {
                     hosts.union_with(&self.shards[shard].subscribers);
                 }
                 if !group.blocks.is_empty() {
-                    self.add_hosts(group.interest.keys().copied(), &mut hosts);
+                    self.add_hosts(group.interest.keys(), &mut hosts);
                 }
                 let applied = group.applied.iter().flat_map(|applied| applied.ports_at.keys());
-                self.add_hosts(applied.copied(), &mut hosts);
+                self.add_hosts(applied, &mut hosts);
             }
             Kind::Service => {
                 for &policy in &self.services[ServiceId(slot)].users {

@@ -99,7 +99,7 @@ impl Engine {
         // Peers that came and went, at the placements that were counted before.
         for (&(group, peer), &(had_any, had_protected)) in &journal.peers {
             let Some(applied) = &self.groups[group].applied else { continue };
-            let now = applied.peers.get(&peer).copied().unwrap_or_default();
+            let now = applied.peers.get(peer).copied().unwrap_or_default();
             let any = i64::from(now.any > 0) - i64::from(had_any);
             let protected = i64::from(now.protected > 0) - i64::from(had_protected);
             if any == 0 && protected == 0 {
@@ -112,7 +112,7 @@ impl Engine {
         // Placements that came and went, with the peers as they are now.
         for &(group, placement) in &journal.spans {
             let Some(applied) = &mut self.groups[group].applied else { continue };
-            let now = applied.ports_at.contains_key(&placement);
+            let now = applied.ports_at.contains_key(placement);
             let changed = if now {
                 applied.counted_at.insert(placement)
             } else {
@@ -123,7 +123,7 @@ impl Engine {
             }
             let sign = if now { 1 } else { -1 };
             let peers: Vec<(GroupId, bool)> =
-                applied.peers.iter().map(|(&peer, count)| (peer, count.protected > 0)).collect();
+                applied.peers.iter().map(|(peer, count)| (peer, count.protected > 0)).collect();
             for (peer, protected) in peers {
                 let protected = sign * i64::from(protected);
                 self.change_interest(peer, placement, sign, protected, &mut old);
@@ -144,13 +144,13 @@ impl Engine {
         protected: i64,
         old: &mut OldInterests,
     ) {
-        let interest = self.groups[group].interest.entry(placement).or_default();
+        let interest = self.groups[group].interest.entry_or_default(placement);
         old.entry((group, placement)).or_insert(*interest);
         // Each count is the number of applied groups there, which add and subtract only their own.
         interest.any = (i64::from(interest.any) + any) as u32;
         interest.protected = (i64::from(interest.protected) + protected) as u32;
         if interest.any == 0 {
-            self.groups[group].interest.remove(&placement);
+            self.groups[group].interest.remove(placement);
         }
     }
 
@@ -174,7 +174,7 @@ impl Engine {
         for (&id, change) in &journal.shards {
             if !change.existed && !self.shards[id].members.is_empty() {
                 let shard = &self.shards[id];
-                for (&placement, &interest) in &self.groups[shard.group].interest {
+                for (placement, &interest) in self.groups[shard.group].interest.iter() {
                     if self.covers(placement, interest, shard.domain) {
                         candidates.push((id, self.placements[placement].host));
                     }
@@ -220,7 +220,7 @@ impl Engine {
         before: &Map<DomainId, (Vec<DomainId>, bool)>,
         candidates: &mut Vec<(ShardId, HostId)>,
     ) {
-        let now = self.groups[group].interest.get(&placement).copied().unwrap_or_default();
+        let now = self.groups[group].interest.get(placement).copied().unwrap_or_default();
         if (old.any > 0) == (now.any > 0) && (old.protected > 0) == (now.protected > 0) {
             return;
         }
@@ -261,11 +261,11 @@ impl Engine {
                 .applied_at(placement)
                 .into_iter()
                 .filter_map(|group| self.groups[group].applied.as_ref())
-                .flat_map(|applied| applied.peers.keys().copied())
+                .flat_map(|applied| applied.peers.keys())
                 .collect();
             for peer in peers {
                 let group = &self.groups[peer];
-                let protected = group.interest.get(&placement).is_some_and(|i| i.protected > 0);
+                let protected = group.interest.get(placement).is_some_and(|i| i.protected > 0);
                 if flipped && protected {
                     candidates.extend(group.shards.iter().map(|&(_, shard)| (shard, host)));
                 } else {
@@ -358,7 +358,7 @@ impl Engine {
             let previous_version = journal.versions.get(&key).copied().unwrap_or(0);
             items.push(ItemChange { key, previous_version, kind });
             candidates.extend(
-                group.interest.keys().map(|&placement| (id, self.placements[placement].host)),
+                group.interest.keys().map(|placement| (id, self.placements[placement].host)),
             );
         }
         for (group, host) in candidates {

@@ -3,15 +3,15 @@
 use super::api::{HostId, Object};
 use super::ids::{
     DomainId, GroupId, IdSet, Map, PlacementId, PolicyId, PortId, RouterId, ServiceId, ShardId,
-    SignatureId, Slab, SwitchId,
+    SignatureId, Slab, SmallMap, SwitchId,
 };
 use super::labels::SelectorIndex;
+use super::names::Names;
 use crate::model::{
     AddressBlocks, GroupSpec, HostSpec, Kind, Labels, LogicalPortSpec, LogicalRouterSpec,
     ObjectKey, Revision, SecurityPolicySpec, Spec, Text, Uid, Vni,
 };
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub struct Engine {
     pub(super) last_uid: u64,
     pub(super) last_vni: u32,
 
-    pub(super) names: [BTreeMap<(Text, Text), u32>; Kind::ALL.len()],
+    pub(super) names: Names,
     pub(super) uids: Map<Uid, (Kind, u32)>,
     pub(super) vnis: Map<Vni, DomainId>,
 
@@ -133,7 +133,7 @@ pub(super) struct Group {
     /// Where its ports are, if a policy is applied to it.
     pub(super) applied: Option<Box<Applied>>,
     /// The placements at which an applied group has this one as a peer.
-    pub(super) interest: Map<PlacementId, Interest>,
+    pub(super) interest: SmallMap<PlacementId, Interest>,
 }
 
 /// A term of a group with its references resolved. Selectors are found by signature.
@@ -152,12 +152,12 @@ pub(super) enum Term {
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     /// How many of its ports lie at each placement.
-    pub(super) ports_at: Map<PlacementId, u32>,
+    pub(super) ports_at: SmallMap<PlacementId, u32>,
     /// The placements whose interest in the peers has been counted: the keys of `ports_at` as of
     /// the end of the last transaction.
     pub(super) counted_at: IdSet<PlacementId>,
     /// The peers of the policies applied to it.
-    pub(super) peers: Map<GroupId, PeerCount>,
+    pub(super) peers: SmallMap<GroupId, PeerCount>,
 }
 
 /// How many policies refer to a peer, and how many of those need protection (guarantee G3).
@@ -277,8 +277,8 @@ bodies! {
 
 impl Engine {
     /// The slot of an object in the slab of its kind.
-    pub(super) fn slot(&self, kind: Kind, project: &Text, name: &Text) -> Option<u32> {
-        self.names[kind as usize].get(&(project.clone(), name.clone())).copied()
+    pub(super) fn slot(&self, kind: Kind, project: &str, name: &str) -> Option<u32> {
+        self.names.get(kind, project, name)
     }
 
     pub(super) fn slot_of(&self, key: &ObjectKey) -> Option<u32> {

@@ -156,51 +156,59 @@ impl Spec {
 
     /// The objects that the body refers to, which must exist. May name one more than once.
     pub fn references(&self) -> Vec<ObjectKey> {
+        let mut keys = Vec::new();
+        self.visit_references(&mut |kind, project, name| {
+            keys.push(ObjectKey::new(kind, project, name));
+        });
+        keys
+    }
+
+    /// Shows `visit` the kind, project and name of each object that [`Spec::references`] lists,
+    /// without a copy of any.
+    pub fn visit_references(&self, visit: &mut dyn FnMut(Kind, &str, &str)) {
         use super::{GroupTerm, SYSTEM_PROJECT, ServiceMatch};
+        let mut each = |kind, reference: &ObjectRef| visit(kind, &reference.project, &reference.name);
         match self {
-            Spec::Host(_) | Spec::LogicalSwitch(_) | Spec::Service(_) => Vec::new(),
-            Spec::LogicalRouter(router) => router
-                .interfaces
-                .iter()
-                .map(|interface| interface.switch.to_key(Kind::LogicalSwitch))
-                .chain(
-                    router
-                        .uplinks
-                        .iter()
-                        .chain(&router.peerings)
-                        .map(|router| router.to_key(Kind::LogicalRouter)),
-                )
-                .collect(),
-            Spec::LogicalPort(port) => std::iter::once(port.switch.to_key(Kind::LogicalSwitch))
-                .chain(
-                    port.host
-                        .iter()
-                        .map(|host| ObjectKey::new(Kind::Host, SYSTEM_PROJECT, host.clone())),
-                )
-                .collect(),
-            Spec::Group(group) => group
-                .terms
-                .iter()
-                .filter_map(|term| match term {
-                    GroupTerm::Switch(switch) => Some(switch.to_key(Kind::LogicalSwitch)),
-                    GroupTerm::Router(router) => Some(router.to_key(Kind::LogicalRouter)),
-                    GroupTerm::Port(port) => Some(port.to_key(Kind::LogicalPort)),
-                    _ => None,
-                })
-                .chain(group.group_refs().map(|group| group.to_key(Kind::Group)))
-                .collect(),
-            Spec::SecurityPolicy(policy) => policy
-                .applied_to
-                .iter()
-                .chain(policy.rules.iter().flat_map(|rule| rule.peers.iter().map(|p| &p.group)))
-                .map(|group| group.to_key(Kind::Group))
-                .chain(policy.rules.iter().flat_map(|rule| &rule.services).filter_map(|service| {
-                    match service {
-                        ServiceMatch::Service(service) => Some(service.to_key(Kind::Service)),
-                        ServiceMatch::Entry(_) => None,
+            Spec::Host(_) | Spec::LogicalSwitch(_) | Spec::Service(_) => {}
+            Spec::LogicalRouter(router) => {
+                for interface in &router.interfaces {
+                    each(Kind::LogicalSwitch, &interface.switch);
+                }
+                for other in router.uplinks.iter().chain(&router.peerings) {
+                    each(Kind::LogicalRouter, other);
+                }
+            }
+            Spec::LogicalPort(port) => {
+                each(Kind::LogicalSwitch, &port.switch);
+                if let Some(host) = &port.host {
+                    visit(Kind::Host, SYSTEM_PROJECT, host);
+                }
+            }
+            Spec::Group(group) => {
+                for term in &group.terms {
+                    match term {
+                        GroupTerm::Switch(switch) => each(Kind::LogicalSwitch, switch),
+                        GroupTerm::Router(router) => each(Kind::LogicalRouter, router),
+                        GroupTerm::Port(port) => each(Kind::LogicalPort, port),
+                        GroupTerm::Selector { .. }
+                        | GroupTerm::Group(_)
+                        | GroupTerm::Intersection(_)
+                        | GroupTerm::Difference { .. } => {}
                     }
-                }))
-                .collect(),
+                }
+                group.group_refs().for_each(|group| each(Kind::Group, group));
+            }
+            Spec::SecurityPolicy(policy) => {
+                let peers = policy.rules.iter().flat_map(|rule| &rule.peers);
+                for group in policy.applied_to.iter().chain(peers.map(|peer| &peer.group)) {
+                    each(Kind::Group, group);
+                }
+                for service in policy.rules.iter().flat_map(|rule| &rule.services) {
+                    if let ServiceMatch::Service(service) = service {
+                        each(Kind::Service, service);
+                    }
+                }
+            }
         }
     }
 }
