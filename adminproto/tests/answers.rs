@@ -158,7 +158,7 @@ fn mk_view() -> HostView {
                 addresses: vec!["10.20.0.10".parse().unwrap()],
                 attachment: PortAttachment::Interface("eth1".into()),
                 port_security: true,
-                policies: vec![Uid(2), Uid(99)],
+                groups: vec![Uid(3)],
             }),
         ),
         (
@@ -166,6 +166,7 @@ fn mk_view() -> HostView {
             Item::Policy(PolicyItem {
                 project: "default".into(),
                 name: "web".into(),
+                applied_to: vec![Uid(3)],
                 tier: 500,
                 priority: 1000,
                 defaults: DefaultActions { inbound: Some(Action::Drop), outbound: None },
@@ -174,7 +175,7 @@ fn mk_view() -> HostView {
         ),
         (ItemKey::Blocks(Uid(3)), Item::Blocks(vec!["10.0.0.0/8".parse().unwrap()])),
         (
-            ItemKey::Shard { group: Uid(3), domain: Vni(6) },
+            ItemKey::Shard { group: Uid(99), domain: Vni(6) },
             Item::Shard(vec!["10.20.0.11".parse().unwrap()]),
         ),
         (
@@ -219,11 +220,8 @@ fn a_host_view_is_carried_with_keys_for_uids() {
         log: false,
         ..rule.clone()
     };
-    let unknown = wire::ObjectKey {
-        kind: "SecurityPolicy".into(),
-        project: String::new(),
-        name: "uid-99".into(),
-    };
+    let unknown =
+        wire::ObjectKey { kind: "Group".into(), project: String::new(), name: "uid-99".into() };
     let expected = wire::HostViewResponse {
         revision: 20,
         domains: vec![wire::ViewDomain {
@@ -239,7 +237,7 @@ fn a_host_view_is_carried_with_keys_for_uids() {
             mac: "0a:58:0a:14:00:0a".into(),
             addresses: vec!["10.20.0.10".into()],
             port_security: true,
-            policies: vec![wire_key("SecurityPolicy", "web"), unknown],
+            policies: vec![wire_key("SecurityPolicy", "web")],
             version: 11,
             interface: "eth1".into(),
             host_stack: false,
@@ -254,7 +252,7 @@ fn a_host_view_is_carried_with_keys_for_uids() {
             version: 12,
         }],
         shards: vec![wire::ViewShard {
-            group: clients.clone(),
+            group: Some(unknown),
             domain: 6,
             addresses: vec!["10.20.0.11".into()],
             version: 14,

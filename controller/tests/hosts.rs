@@ -8,10 +8,10 @@ use common::fake_host::{FakeHost, say};
 use common::{apply, connect, eventually, key, mk_port, network, start, wire_key};
 use spanwire_adminproto::wire;
 use spanwire_controller::RunningController;
-use spanwire_hostproto::Rejection;
 use spanwire_hostproto::wire as host_wire;
 use spanwire_hostproto::wire::refused::Reason;
 use spanwire_hostproto::wire::welcome::Resume;
+use spanwire_hostproto::{PROTOCOL_VERSION, Rejection};
 use spanwire_topology::model::Kind;
 use spanwire_topology::view::{HostView, Item, ItemKey};
 use std::collections::BTreeMap;
@@ -120,7 +120,7 @@ async fn what_does_not_fit_is_refused_with_a_reason() {
     let root = tempfile::tempdir().unwrap();
     let controller = start(root.path()).await;
     let hello = host_wire::Hello {
-        protocol_version: 1,
+        protocol_version: PROTOCOL_VERSION,
         host: "nobody".to_owned(),
         instance: 1,
         ..host_wire::Hello::default()
@@ -279,7 +279,7 @@ async fn a_host_that_does_not_read_holds_up_nobody() {
     let mut stalled = host_wire::host_stream_client::HostStreamClient::connect(url).await.unwrap();
     let (outbound, messages) = tokio::sync::mpsc::channel(1);
     let hello = host_wire::Hello {
-        protocol_version: 1,
+        protocol_version: PROTOCOL_VERSION,
         host: "host-1".to_owned(),
         instance: 1,
         ..host_wire::Hello::default()

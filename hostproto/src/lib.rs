@@ -79,7 +79,7 @@ pub mod wire {
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/host.bin"));
 
 /// The version of the protocol that both ends speak.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 pub use codec::{Change, DecodeError, ItemUpdate, decode_update};
 pub use controller_session::{ControllerSession, SessionEvent, SessionStatus};

@@ -259,7 +259,7 @@ mod tests {
     fn bad_hellos_are_told_why() {
         type Change = fn(&mut wire::Hello);
         let cases: [(Change, &str); 6] = [
-            (|hello| hello.protocol_version = 2, "Version: the agent speaks version 2"),
+            (|hello| hello.protocol_version = 9, "Version: the agent speaks version 9"),
             (|hello| hello.host = "a/b".to_owned(), "Protocol: bad hello: host is host name"),
             (|hello| hello.host.clear(), "Protocol: bad hello: host is host name is empty"),
             (|hello| hello.datapath = "x".repeat(129), "datapath: 129 is more than the limit"),

@@ -122,11 +122,13 @@ pub enum CanonicalItem {
         attachment: PortAttachment,
         /// Whether packets from it must carry its own addresses.
         port_security: bool,
-        /// The policies applied to it.
-        policies: BTreeSet<ObjectKey>,
+        /// The groups it is in that a policy is applied to.
+        groups: BTreeSet<ObjectKey>,
     },
     /// A policy.
     Policy {
+        /// The groups it is applied to.
+        applied_to: BTreeSet<ObjectKey>,
         /// The tier.
         tier: u16,
         /// The priority.
@@ -254,21 +256,18 @@ impl Names<'_> {
     }
 
     fn port_item(&self, key: &ObjectKey, item: &PortItem) -> Result<CanonicalItem, CanonicalError> {
-        let PortItem { project, name, domain, mac, addresses, attachment, port_security, policies } =
+        let PortItem { project, name, domain, mac, addresses, attachment, port_security, groups } =
             item;
         check_name(key, project, name)?;
         check_sorted("addresses", addresses)?;
-        check_sorted("policies", policies)?;
+        check_sorted("groups", groups)?;
         Ok(CanonicalItem::Port {
             domain: self.domain(*domain)?,
             mac: *mac,
             addresses: addresses.clone(),
             attachment: attachment.clone(),
             port_security: *port_security,
-            policies: policies
-                .iter()
-                .map(|policy| self.object(*policy, Kind::SecurityPolicy))
-                .collect::<Result<_, _>>()?,
+            groups: self.groups(groups)?,
         })
     }
 
@@ -277,14 +276,20 @@ impl Names<'_> {
         key: &ObjectKey,
         item: &PolicyItem,
     ) -> Result<CanonicalItem, CanonicalError> {
-        let PolicyItem { project, name, tier, priority, defaults, rules } = item;
+        let PolicyItem { project, name, applied_to, tier, priority, defaults, rules } = item;
         check_name(key, project, name)?;
+        check_sorted("groups that it is applied to", applied_to)?;
         Ok(CanonicalItem::Policy {
+            applied_to: self.groups(applied_to)?,
             tier: *tier,
             priority: *priority,
             defaults: *defaults,
             rules: rules.iter().map(|rule| self.rule(rule)).collect::<Result<_, _>>()?,
         })
+    }
+
+    fn groups(&self, uids: &[Uid]) -> Result<BTreeSet<ObjectKey>, CanonicalError> {
+        uids.iter().map(|uid| self.object(*uid, Kind::Group)).collect()
     }
 
     fn rule(&self, rule: &RuleItem) -> Result<CanonicalRule, CanonicalError> {

@@ -80,6 +80,18 @@ impl<'a> Network<'a> {
         self.policies_of.get(port).cloned().unwrap_or_default()
     }
 
+    /// The groups that a port is in and that a policy is applied to.
+    fn applied_groups_of(&self, port: &ObjectKey) -> BTreeSet<ObjectKey> {
+        let applied = self.resources.values().flat_map(|resource| match &*resource.spec {
+            Spec::SecurityPolicy(policy) => policy.applied_to.as_slice(),
+            _ => &[],
+        });
+        applied
+            .map(|group| group.to_key(Kind::Group))
+            .filter(|group| self.groups.get(group).is_some_and(|g| g.ports.contains(port)))
+            .collect()
+    }
+
     /// Everything that a host must have, and nothing else; empty for a host that has no ports.
     pub fn host_view(&self, host: &str) -> CanonicalView {
         let mut view = CanonicalView::new();
@@ -240,7 +252,7 @@ impl<'a> Network<'a> {
                 .collect(),
             attachment: port.attachment.clone(),
             port_security: port.port_security,
-            policies: self.policies_of(key),
+            groups: self.applied_groups_of(key),
         };
         view.insert(CanonicalKey::Port(key.clone()), item);
     }
@@ -248,6 +260,7 @@ impl<'a> Network<'a> {
     fn add_policy(&self, key: &ObjectKey, domain: Component, view: &mut CanonicalView) {
         let Some(policy) = self.policy(key) else { return };
         let item = CanonicalItem::Policy {
+            applied_to: policy.applied_to.iter().map(|group| group.to_key(Kind::Group)).collect(),
             tier: policy.tier,
             priority: policy.priority,
             defaults: policy.defaults,

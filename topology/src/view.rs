@@ -83,8 +83,11 @@ pub struct PortItem {
     pub attachment: PortAttachment,
     /// Whether packets from it must carry its own addresses.
     pub port_security: bool,
-    /// The policies applied to it, sorted by uid.
-    pub policies: Vec<Uid>,
+    /// The groups it is in that a policy is applied to, sorted by uid. A policy is applied to the
+    /// port if one of them is among its [`PolicyItem::applied_to`]. The port does not list the
+    /// policies themselves: a policy for a group of ten thousand ports is one item that changes,
+    /// not ten thousand and one.
+    pub groups: Vec<Uid>,
 }
 
 /// One peer of a rule.
@@ -121,6 +124,8 @@ pub struct PolicyItem {
     pub project: Text,
     /// The name.
     pub name: Text,
+    /// The groups whose ports it is applied to, sorted by uid.
+    pub applied_to: Vec<Uid>,
     /// The tier: smaller is evaluated first.
     pub tier: u16,
     /// The priority within the tier: smaller is evaluated first.

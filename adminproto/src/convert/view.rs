@@ -12,6 +12,7 @@ use spanwire_topology::view::{
     DomainItem, HostView, Item, ItemKey, Locator, PeerItem, PolicyItem, PortItem, RuleItem,
     VersionedItem,
 };
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A host view as a message. `key_of` finds the key of an object by its uid; if it finds none, the
 /// answer names the object `uid-N`.
@@ -21,7 +22,8 @@ pub fn from_host_view(
 ) -> wire::HostViewResponse {
     let HostView { revision, items } = view;
     let mut response = wire::HostViewResponse { revision: *revision, ..Default::default() };
-    let keys = Keys { key_of: &key_of };
+    let policies_by_group = policies_by_group(view);
+    let keys = Keys { key_of: &key_of, policies_by_group: &policies_by_group };
     for (key, VersionedItem { version, item }) in items {
         push_item(&mut response, *key, item, *version, keys);
     }
@@ -43,10 +45,24 @@ pub fn from_explanation(explanation: &Explanation, revision: Revision) -> wire::
     wire::ExplainResponse { has_member: *has_member, steps, revision }
 }
 
+/// The policies of a view by the groups that they are applied to.
+fn policies_by_group(view: &HostView) -> BTreeMap<Uid, Vec<Uid>> {
+    let mut policies: BTreeMap<Uid, Vec<Uid>> = BTreeMap::new();
+    for (key, VersionedItem { item, .. }) in &view.items {
+        if let (ItemKey::Policy(uid), Item::Policy(policy)) = (key, &**item) {
+            for group in &policy.applied_to {
+                policies.entry(*group).or_default().push(*uid);
+            }
+        }
+    }
+    policies
+}
+
 /// From uids to keys.
 #[derive(Clone, Copy)]
 struct Keys<'a> {
     key_of: &'a dyn Fn(Uid) -> Option<ObjectKey>,
+    policies_by_group: &'a BTreeMap<Uid, Vec<Uid>>,
 }
 
 impl Keys<'_> {
@@ -131,8 +147,15 @@ fn from_port_item(item: &PortItem, version: Revision, keys: Keys<'_>) -> wire::V
         addresses,
         attachment,
         port_security,
-        policies,
+        groups,
     } = item;
+    let policies: BTreeSet<Uid> = groups
+        .iter()
+        .filter_map(|group| keys.policies_by_group.get(group))
+        .flatten()
+        .copied()
+        .collect();
+
     let key = ObjectKey::new(Kind::LogicalPort, project.clone(), name.clone());
     let (interface, host_stack) = match attachment {
         PortAttachment::Derived => (String::new(), false),
@@ -153,7 +176,8 @@ fn from_port_item(item: &PortItem, version: Revision, keys: Keys<'_>) -> wire::V
 }
 
 fn from_policy_item(item: &PolicyItem, version: Revision, keys: Keys<'_>) -> wire::ViewPolicy {
-    let PolicyItem { project, name, tier, priority, defaults, rules } = item;
+    // Which groups it is applied to shows in the policies of the ports.
+    let PolicyItem { project, name, applied_to: _, tier, priority, defaults, rules } = item;
     let DefaultActions { inbound, outbound } = defaults;
     let key = ObjectKey::new(Kind::SecurityPolicy, project.clone(), name.clone());
     wire::ViewPolicy {

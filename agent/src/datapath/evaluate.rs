@@ -10,6 +10,7 @@ use spanwire_topology::model::{
 use spanwire_topology::view::{
     DomainItem, HostView, Item, ItemKey, Locator, PeerItem, PolicyItem, PortItem, RuleItem,
 };
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// The ICMPv6 types of neighbour discovery and multicast listener discovery (RFC 4861, RFC 2710,
@@ -114,13 +115,13 @@ pub enum EvaluateError {
         /// The domain.
         domain: Vni,
     },
-    /// The view has a port but not a policy applied to it.
-    #[error("the view has port {port} but not policy {policy}, which is applied to it")]
+    /// The view has a port but no policy applied to one of its groups.
+    #[error("the view has port {port} but not the policies that are applied to its group {group}")]
     NoPolicy {
         /// The port.
         port: Uid,
-        /// The policy.
-        policy: Uid,
+        /// The group.
+        group: Uid,
     },
 }
 
@@ -188,28 +189,48 @@ pub fn matched_domains(
         .collect()
 }
 
-/// The policies applied to a port in the order of evaluation, tier by tier.
-///
-/// # Errors
-///
-/// If the view lacks one.
-pub fn ordered_policies<'v>(
-    view: &'v HostView,
-    uid: Uid,
-    port: &PortItem,
-) -> Result<Vec<(Uid, &'v PolicyItem)>, EvaluateError> {
-    let mut policies = port
-        .policies
-        .iter()
-        .map(|&applied| match policy(view, applied) {
-            Some(policy) => Ok((applied, policy)),
-            None => Err(EvaluateError::NoPolicy { port: uid, policy: applied }),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    policies.sort_by(|(left_uid, left), (right_uid, right)| {
-        left.order().cmp(&right.order()).then(left_uid.cmp(right_uid))
-    });
-    Ok(policies)
+/// The policies of a view by the groups that they are applied to.
+pub struct AppliedPolicies<'v> {
+    by_group: BTreeMap<Uid, Vec<(Uid, &'v PolicyItem)>>,
+}
+
+impl<'v> AppliedPolicies<'v> {
+    /// Goes through the view's policies once.
+    pub fn new(view: &'v HostView) -> AppliedPolicies<'v> {
+        let mut by_group: BTreeMap<Uid, Vec<(Uid, &PolicyItem)>> = BTreeMap::new();
+        for (key, versioned) in &view.items {
+            if let (ItemKey::Policy(uid), Item::Policy(policy)) = (key, &*versioned.item) {
+                for group in &policy.applied_to {
+                    by_group.entry(*group).or_default().push((*uid, policy));
+                }
+            }
+        }
+        AppliedPolicies { by_group }
+    }
+
+    /// The policies applied to a port in the order of evaluation, tier by tier.
+    ///
+    /// # Errors
+    ///
+    /// If the view lacks them: the port is told of a group only if some policy is applied to it.
+    pub fn of_port(
+        &self,
+        uid: Uid,
+        port: &PortItem,
+    ) -> Result<Vec<(Uid, &'v PolicyItem)>, EvaluateError> {
+        let mut policies = Vec::new();
+        for &group in &port.groups {
+            match self.by_group.get(&group) {
+                Some(applied) => policies.extend(applied),
+                None => return Err(EvaluateError::NoPolicy { port: uid, group }),
+            }
+        }
+        policies.sort_by(|(left_uid, left), (right_uid, right)| {
+            left.order().cmp(&right.order()).then(left_uid.cmp(right_uid))
+        });
+        policies.dedup_by_key(|(uid, _)| *uid);
+        Ok(policies)
+    }
 }
 
 /// What the policies of a port say about the first packet of a connection to it ([`Direction::In`])
@@ -227,7 +248,7 @@ pub fn judge(
     let port = port(view, uid).ok_or(EvaluateError::NoPort(uid))?;
     let domain = domain(view, port.domain)
         .ok_or(EvaluateError::NoDomain { port: uid, domain: port.domain })?;
-    let policies = ordered_policies(view, uid, port)?;
+    let policies = AppliedPolicies::new(view).of_port(uid, port)?;
     if is_link_traffic(packet) {
         return Ok(Judgement::UNDECIDED);
     }

@@ -6,7 +6,7 @@ use spanwire_topology::model::{Revision, Uid, Vni};
 use spanwire_topology::view::ItemKey;
 
 /// The format of the store. A store of another format is set aside.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Bytes of a checksum before what it is of.
 const CHECKSUM_BYTES: usize = 4;
 /// Bytes of a row key: type, uid, domain, sequence.

@@ -55,7 +55,7 @@ fn domains_from_wire(what: &'static str, numbers: &[u32]) -> Result<Vec<Vni>, De
 
 pub(super) fn port_to_wire(item: &PortItem) -> wire::PortItem {
     use wire::port_item::Attachment;
-    let PortItem { project, name, domain, mac, addresses, attachment, port_security, policies } =
+    let PortItem { project, name, domain, mac, addresses, attachment, port_security, groups } =
         item;
     wire::PortItem {
         project: project.to_string(),
@@ -69,25 +69,14 @@ pub(super) fn port_to_wire(item: &PortItem) -> wire::PortItem {
             PortAttachment::HostStack => Some(Attachment::HostStack(true)),
         },
         port_security: *port_security,
-        policies: sorted(policies).iter().map(|uid| uid.0).collect(),
+        groups: uids_to_wire(groups),
     }
 }
 
 pub(super) fn port_from_wire(item: wire::PortItem) -> Result<PortItem, DecodeError> {
     use wire::port_item::Attachment;
-    let wire::PortItem {
-        project,
-        name,
-        domain,
-        mac,
-        addresses,
-        attachment,
-        port_security,
-        policies,
-    } = item;
-    if let Some(pair) = policies.windows(2).find(|pair| pair[0] >= pair[1]) {
-        return bad("policy of port", pair[1], "more than the one before");
-    }
+    let wire::PortItem { project, name, domain, mac, addresses, attachment, port_security, groups } =
+        item;
     Ok(PortItem {
         project: name_from_wire("project of port", project)?,
         name: name_from_wire("name of port", name)?,
@@ -106,8 +95,19 @@ pub(super) fn port_from_wire(item: wire::PortItem) -> Result<PortItem, DecodeErr
             Some(Attachment::HostStack(false)) => return bad("host_stack", "false", "true"),
         },
         port_security,
-        policies: policies.into_iter().map(Uid).collect(),
+        groups: uids_from_wire("group of port", groups)?,
     })
+}
+
+fn uids_to_wire(uids: &[Uid]) -> Vec<u64> {
+    sorted(uids).iter().map(|uid| uid.0).collect()
+}
+
+fn uids_from_wire(what: &'static str, numbers: Vec<u64>) -> Result<Vec<Uid>, DecodeError> {
+    if let Some(pair) = numbers.windows(2).find(|pair| pair[0] >= pair[1]) {
+        return bad(what, pair[1], "more than the one before");
+    }
+    Ok(numbers.into_iter().map(Uid).collect())
 }
 
 fn name_from_wire(what: &'static str, name: String) -> Result<Text, DecodeError> {
@@ -125,7 +125,7 @@ fn mac_from_wire(bytes: &[u8]) -> Result<Mac, DecodeError> {
 }
 
 pub(super) fn policy_to_wire(item: &PolicyItem) -> wire::PolicyItem {
-    let PolicyItem { project, name, tier, priority, defaults, rules } = item;
+    let PolicyItem { project, name, applied_to, tier, priority, defaults, rules } = item;
     let DefaultActions { inbound, outbound } = defaults;
     wire::PolicyItem {
         project: project.to_string(),
@@ -135,14 +135,25 @@ pub(super) fn policy_to_wire(item: &PolicyItem) -> wire::PolicyItem {
         default_in: inbound.map_or(wire::Action::Unspecified, action_to_wire).into(),
         default_out: outbound.map_or(wire::Action::Unspecified, action_to_wire).into(),
         rules: rules.iter().map(rule_to_wire).collect(),
+        applied_to: uids_to_wire(applied_to),
     }
 }
 
 pub(super) fn policy_from_wire(item: wire::PolicyItem) -> Result<PolicyItem, DecodeError> {
-    let wire::PolicyItem { project, name, tier, priority, default_in, default_out, rules } = item;
+    let wire::PolicyItem {
+        project,
+        name,
+        tier,
+        priority,
+        default_in,
+        default_out,
+        rules,
+        applied_to,
+    } = item;
     Ok(PolicyItem {
         project: name_from_wire("project of policy", project)?,
         name: name_from_wire("name of policy", name)?,
+        applied_to: uids_from_wire("group that a policy is applied to", applied_to)?,
         tier: u16::try_from(tier).or_else(|_| bad("tier of policy", tier, "at most 65535"))?,
         priority,
         defaults: DefaultActions {

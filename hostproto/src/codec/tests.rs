@@ -73,17 +73,15 @@ fn any_port() -> impl Strategy<Value = PortItem> {
         btree_set(any::<u64>().prop_map(Uid), 0..4),
     )
         .prop_map(
-            |(project, name, domain, mac, addresses, attachment, port_security, policies)| {
-                PortItem {
-                    project,
-                    name,
-                    domain,
-                    mac,
-                    addresses,
-                    attachment,
-                    port_security,
-                    policies: policies.into_iter().collect(),
-                }
+            |(project, name, domain, mac, addresses, attachment, port_security, groups)| PortItem {
+                project,
+                name,
+                domain,
+                mac,
+                addresses,
+                attachment,
+                port_security,
+                groups: groups.into_iter().collect(),
             },
         )
 }
@@ -148,18 +146,22 @@ fn any_policy() -> impl Strategy<Value = PolicyItem> {
     (
         any_text(),
         any_text(),
+        btree_set(any::<u64>().prop_map(Uid), 0..4),
         any::<u16>(),
         any::<u32>(),
         (default(), default()),
         vec(any_rule(), 0..4),
     )
-        .prop_map(|(project, name, tier, priority, (inbound, outbound), rules)| PolicyItem {
-            project,
-            name,
-            tier,
-            priority,
-            defaults: DefaultActions { inbound, outbound },
-            rules,
+        .prop_map(|(project, name, groups, tier, priority, (inbound, outbound), rules)| {
+            PolicyItem {
+                project,
+                name,
+                applied_to: groups.into_iter().collect(),
+                tier,
+                priority,
+                defaults: DefaultActions { inbound, outbound },
+                rules,
+            }
         })
 }
 
@@ -330,7 +332,7 @@ fn policies_and_ports_are_checked_field_by_field() {
     check(of_port(|port| port.domain = 1 << 24), "domain of port is 16777216");
     check(of_port(|port| port.mac = Bytes::from_static(&[2])), "is 1 bytes: expected 6 bytes");
     check(of_port(|port| port.mac = Bytes::from_static(&[1; 6])), "a unicast address");
-    check(of_port(|port| port.policies = vec![2, 2]), "policy of port is 2");
+    check(of_port(|port| port.groups = vec![2, 2]), "group of port is 2");
     check(of_port(|port| port.addresses = Bytes::from_static(&[0])), "addresses of port");
     check(
         of_port(|port| {

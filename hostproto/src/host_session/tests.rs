@@ -387,7 +387,7 @@ fn a_bad_welcome_is_refused() {
         message(FromController::Welcome(welcome))
     };
     let cases = [
-        (of(|welcome| welcome.protocol_version = 2), "disconnect Version: the controller speaks"),
+        (of(|welcome| welcome.protocol_version = 9), "disconnect Version: the controller speaks"),
         (of(|welcome| welcome.cluster_id.clear()), "disconnect Protocol: the controller names no"),
         (
             of(|welcome| welcome.cluster_id = vec![1].into()),

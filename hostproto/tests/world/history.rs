@@ -79,6 +79,7 @@ fn policy(seed: u8) -> Item {
     Item::Policy(PolicyItem {
         project: "p".into(),
         name: "n".into(),
+        applied_to: Vec::new(),
         tier: 500,
         priority: seed.into(),
         defaults: DefaultActions::default(),

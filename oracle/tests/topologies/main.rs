@@ -101,8 +101,8 @@ fn a_host_has_the_members_that_its_ports_can_meet_and_no_others() {
         "h1",
         &[
             "domain s1+s2: sees s1+s2, reaches s1+s2",
-            "port a: in s1+s2, 10.0.0.1, policies P",
-            "policy P: 1 rules",
+            "port a: in s1+s2, 10.0.0.1, groups web",
+            "policy P: 1 rules for web",
             "shard web in s1+s2: 10.0.0.1 10.0.1.1",
             "locators s1+s2: 10.0.0.1@192.0.2.1 10.0.1.1@192.0.2.2",
         ],
@@ -118,9 +118,9 @@ fn equal_addresses_on_one_host_stay_apart() {
         &[
             "domain s1+s2: sees s1+s2, reaches s1+s2",
             "domain s3: sees s3, reaches s3",
-            "port b: in s1+s2, 10.0.1.1, policies P",
-            "port c: in s3, 10.0.1.1, policies P",
-            "policy P: 1 rules",
+            "port b: in s1+s2, 10.0.1.1, groups web",
+            "port c: in s3, 10.0.1.1, groups web",
+            "policy P: 1 rules for web",
             "shard web in s1+s2: 10.0.0.1 10.0.1.1",
             "shard web in s3: 10.0.1.1",
             "locators s1+s2: 10.0.0.1@192.0.2.1 10.0.1.1@192.0.2.2",
@@ -182,8 +182,8 @@ fn unbound_ports_are_members_but_not_located() {
         "h1",
         &[
             "domain s: sees s, reaches s",
-            "port a: in s, 10.0.0.1, policies P",
-            "policy P: 1 rules",
+            "port a: in s, 10.0.0.1, groups all",
+            "policy P: 1 rules for all",
             "shard all in s: 10.0.0.1 10.0.0.2 10.0.0.3",
             // c is bound, but its host has no tunnel endpoint.
             "locators s: 10.0.0.1@192.0.2.1",

@@ -296,13 +296,15 @@ fn written_item(item: &CanonicalItem) -> String {
             joined(reaches.iter().map(short_domain)),
             if *spoofable { ", spoofable" } else { "" }
         ),
-        CanonicalItem::Port { domain, addresses, policies, .. } => format!(
-            "in {}, {}, policies {}",
+        CanonicalItem::Port { domain, addresses, groups, .. } => format!(
+            "in {}, {}, groups {}",
             short_domain(domain),
             joined(addresses),
-            joined(policies.iter().map(short))
+            joined(groups.iter().map(short))
         ),
-        CanonicalItem::Policy { rules, .. } => format!("{} rules", rules.len()),
+        CanonicalItem::Policy { applied_to, rules, .. } => {
+            format!("{} rules for {}", rules.len(), joined(applied_to.iter().map(short)))
+        }
         CanonicalItem::Blocks(blocks) => joined(blocks),
         CanonicalItem::Shard(members) => joined(members),
         CanonicalItem::Locators(locators) => {

@@ -156,8 +156,8 @@ fn blocks_are_sets_of_addresses_and_go_wherever_the_rule_goes() {
         "h1",
         &[
             "domain s: sees s, reaches s",
-            "port a: in s, 10.0.0.1, policies P",
-            "policy P: 1 rules",
+            "port a: in s, 10.0.0.1, groups a",
+            "policy P: 1 rules for a",
             "blocks common: 10.0.0.0/15 10.3.0.0/16 10.4.0.0/14 10.8.0.0/13 10.16.0.0/12 \
              10.32.0.0/11 10.64.0.0/10",
             "blocks rest: 10.128.0.0/9 fd00::/64",

@@ -496,13 +496,17 @@ impl Engine {
             let (Kind::SecurityPolicy, Some(slot)) = (change.key.kind, *slot) else { continue };
             let id = PolicyId(slot);
             let links = change.new.as_ref().map(|_| self.resolve_policy(self.policies[id].spec()));
-            // Which policies apply to a port is part of its item: keep that before it changes.
-            let old = self.policies[id].applied_to.clone();
+            // Whether a policy is applied to a group is part of its ports' items: keep those before
+            // the first one comes or the last one goes.
+            let old = &self.policies[id].applied_to;
             let new = links.as_ref().map_or(&[][..], |links| &links.applied_to);
-            let one_side = |one: &[GroupId], other: &[GroupId]| -> Vec<GroupId> {
-                one.iter().filter(|group| other.binary_search(group).is_err()).copied().collect()
-            };
-            for group in one_side(&old, new).into_iter().chain(one_side(new, &old)) {
+            let flips: Vec<GroupId> = old
+                .iter()
+                .filter(|group| self.groups[**group].applied_by.len() == 1 && !new.contains(group))
+                .chain(new.iter().filter(|group| self.groups[**group].applied_by.is_empty()))
+                .copied()
+                .collect();
+            for group in flips {
                 self.remember_members(journal, group);
             }
             self.retract_policy(journal, id);

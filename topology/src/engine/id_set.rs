@@ -189,8 +189,7 @@ impl<I: Id> IdSet<I> {
         match (&mut self.ids, &other.ids) {
             (Ids::Many(bitmap), Ids::Many(other)) => *bitmap &= other,
             (Ids::Many(bitmap), Ids::Few { .. }) => {
-                let common =
-                    other.iter().map(I::index).filter(|&id| bitmap.contains(id)).collect();
+                let common = other.iter().map(I::index).filter(|&id| bitmap.contains(id)).collect();
                 *self = IdSet::from_unsorted(common);
             }
             (Ids::Few { .. }, _) => {

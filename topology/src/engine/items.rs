@@ -38,14 +38,17 @@ impl Engine {
             addresses,
             attachment: spec.attachment.clone(),
             port_security: spec.port_security,
-            policies: self
-                .policies_of(id)
-                .into_iter()
-                .map(|policy| self.policies[policy].object.uid)
-                .collect::<BTreeSet<Uid>>()
-                .into_iter()
-                .collect(),
+            groups: self.uids_of(
+                port.groups.iter().filter(|&&group| !self.groups[group].applied_by.is_empty()),
+            ),
         }
+    }
+
+    /// The uids of groups, sorted.
+    fn uids_of<'a>(&self, groups: impl Iterator<Item = &'a GroupId>) -> Vec<Uid> {
+        let mut uids: Vec<Uid> = groups.map(|&group| self.groups[group].object.uid).collect();
+        uids.sort_unstable();
+        uids
     }
 
     /// The policies applied to a port.
@@ -89,6 +92,7 @@ impl Engine {
         PolicyItem {
             project: metadata.project.clone(),
             name: metadata.name.clone(),
+            applied_to: self.uids_of(policy.applied_to.iter()),
             tier: spec.tier,
             priority: spec.priority,
             defaults: spec.defaults,

@@ -292,9 +292,7 @@ impl Engine {
             return false;
         };
         let was_deep = change.old.is_some()
-            && self
-                .slot_of(&change.key)
-                .is_some_and(|slot| self.groups[GroupId(slot)].depth > 0);
+            && self.slot_of(&change.key).is_some_and(|slot| self.groups[GroupId(slot)].depth > 0);
         was_deep || spec.group_refs().next().is_some()
     }
 

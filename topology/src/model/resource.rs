@@ -167,7 +167,8 @@ impl Spec {
     /// without a copy of any.
     pub fn visit_references(&self, visit: &mut dyn FnMut(Kind, &str, &str)) {
         use super::{GroupTerm, SYSTEM_PROJECT, ServiceMatch};
-        let mut each = |kind, reference: &ObjectRef| visit(kind, &reference.project, &reference.name);
+        let mut each =
+            |kind, reference: &ObjectRef| visit(kind, &reference.project, &reference.name);
         match self {
             Spec::Host(_) | Spec::LogicalSwitch(_) | Spec::Service(_) => {}
             Spec::LogicalRouter(router) => {

@@ -14,7 +14,7 @@
 
 use super::json;
 use super::ruleset::{Rule, Ruleset, truncate};
-use crate::datapath::evaluate::{domain, matched_domains, ordered_policies};
+use crate::datapath::evaluate::{AppliedPolicies, domain, matched_domains};
 use crate::datapath::linux::family::Family;
 use crate::datapath::linux::names::fnv1a;
 use serde_json::{Value, json};
@@ -57,6 +57,7 @@ fn suffix(family: Family) -> &'static str {
 /// Turns policies into chains of a ruleset.
 pub(crate) struct PolicyCompiler<'a> {
     view: &'a HostView,
+    applied: AppliedPolicies<'a>,
     /// Items that the kernel refused: as if they were not there.
     excluded: &'a BTreeSet<ItemKey>,
     ruleset: &'a mut Ruleset,
@@ -90,7 +91,7 @@ impl<'a> PolicyCompiler<'a> {
         excluded: &'a BTreeSet<ItemKey>,
         ruleset: &'a mut Ruleset,
     ) -> PolicyCompiler<'a> {
-        PolicyCompiler { view, excluded, ruleset }
+        PolicyCompiler { view, applied: AppliedPolicies::new(view), excluded, ruleset }
     }
 
     /// The chain that judges packets to a port ([`Direction::In`]) or from it; `None` if nothing
@@ -107,7 +108,9 @@ impl<'a> PolicyCompiler<'a> {
     ) -> Result<Option<String>, String> {
         let item = domain(self.view, port.domain)
             .ok_or_else(|| format!("its domain {} is not in the view", port.domain))?;
-        let policies: Vec<(Uid, &PolicyItem)> = ordered_policies(self.view, uid, port)
+        let policies: Vec<(Uid, &PolicyItem)> = self
+            .applied
+            .of_port(uid, port)
             .map_err(|error| error.to_string())?
             .into_iter()
             .filter(|(policy, _)| !self.excluded.contains(&ItemKey::Policy(*policy)))

@@ -451,7 +451,7 @@ mod tests {
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
             attachment: PortAttachment::Interface(name.into()),
             port_security: true,
-            policies: Vec::new(),
+            groups: Vec::new(),
         }))
     }
 
