@@ -15,7 +15,8 @@ use std::sync::Arc;
 pub struct Transition {
     /// The revision.
     pub revision: Revision,
-    /// The objects, sorted by key, with those that were already as asked for.
+    /// The objects in the order of [`Changes::objects`](spanwire_topology::Changes::objects), with
+    /// those that were already as asked for.
     pub objects: Vec<ObjectChange>,
     /// The labels that objects had before, of those whose labels changed: a watch with a selector
     /// must say that an object has left it.

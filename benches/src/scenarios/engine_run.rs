@@ -4,7 +4,7 @@ use crate::memory::peak_rss_mib;
 use crate::report::Report;
 use roaring::RoaringBitmap;
 use spanwire_topology::engine::HostId;
-use spanwire_topology::model::{Kind, Spec, TRANSACTION_OPERATIONS_MAX};
+use spanwire_topology::model::{Kind, Spec};
 use spanwire_topology::view::ItemKey;
 use spanwire_topology::{Engine, Resource, Transaction};
 use std::collections::{BTreeMap, HashMap};
@@ -40,15 +40,15 @@ pub(crate) fn run(scenario: &str, resources: Vec<Resource>) -> Result<Report, St
     let mut transactions = Vec::new();
     let mut rest = resources.into_iter().peekable();
     while rest.peek().is_some() {
-        let part: Vec<Resource> = rest.by_ref().take(TRANSACTION_OPERATIONS_MAX).collect();
+        let part: Vec<Resource> = rest.by_ref().take(10_000).collect();
         transactions.push(Transaction::put(part));
     }
     let rss_of_input = peak_rss_mib();
 
     let start = Instant::now();
     let mut engine = Engine::new();
-    for (index, transaction) in transactions.iter().enumerate() {
-        engine.apply(transaction, index as u64 + 1).map_err(|refusal| refusal.to_string())?;
+    for (index, transaction) in transactions.into_iter().enumerate() {
+        engine.apply(&transaction, index as u64 + 1).map_err(|refusal| refusal.to_string())?;
     }
     let loaded = start.elapsed().as_secs_f64();
     let mut counts = Counts::default();

@@ -84,7 +84,8 @@ pub struct HostChange {
 pub struct Changes {
     /// The revision of the transaction.
     pub revision: Revision,
-    /// Objects, sorted by key.
+    /// Objects, in the order in which the transaction names them; then those that a cascade
+    /// deleted, sorted by key.
     pub objects: Vec<ObjectChange>,
     /// Items, sorted by key. Whom a change concerns is asked of
     /// [`Engine::subscribers`](crate::Engine::subscribers); hosts that gain the item at the same

@@ -118,6 +118,7 @@ impl Engine {
                 .iter()
                 .map(|change| Prepared {
                     key: change.key.clone(),
+                    place: change.place,
                     old: change.new.clone(),
                     new: change.old.clone(),
                 })
@@ -696,27 +697,26 @@ fn duplicate_address(journal: &Journal) -> Option<Refusal> {
 }
 
 fn object_changes(engine: &Engine, preparation: &Preparation) -> Vec<ObjectChange> {
-    let mut list: Vec<ObjectChange> = preparation
+    let mut list: Vec<(usize, ObjectChange)> = preparation
         .changes
         .iter()
-        .filter_map(|change| match (&change.old, &change.new) {
-            (None, Some(new)) => {
-                Some(ObjectChange { outcome: Outcome::Created, object: new.clone() })
-            }
-            (Some(_), Some(new)) => {
-                Some(ObjectChange { outcome: Outcome::Configured, object: new.clone() })
-            }
-            (Some(old), None) => {
-                Some(ObjectChange { outcome: Outcome::Deleted, object: old.clone() })
-            }
-            (None, None) => None,
+        .filter_map(|change| {
+            let (outcome, object) = match (&change.old, &change.new) {
+                (None, Some(new)) => (Outcome::Created, new),
+                (Some(_), Some(new)) => (Outcome::Configured, new),
+                (Some(old), None) => (Outcome::Deleted, old),
+                (None, None) => return None,
+            };
+            Some((change.place, ObjectChange { outcome, object: object.clone() }))
         })
-        .chain(preparation.unchanged.iter().filter_map(|key| {
-            let slot = engine.slot_of(key)?;
-            let object = engine.object(key.kind, slot).clone();
-            Some(ObjectChange { outcome: Outcome::Unchanged, object })
-        }))
         .collect();
-    list.sort_by_cached_key(|change| change.object.resource.key());
-    list
+    for (place, key) in &preparation.unchanged {
+        if let Some(slot) = engine.slot_of(key) {
+            let object = engine.object(key.kind, slot).clone();
+            list.push((*place, ObjectChange { outcome: Outcome::Unchanged, object }));
+        }
+    }
+    // In the transaction's order already, apart from those just added.
+    list.sort_by_key(|(place, _)| *place);
+    list.into_iter().map(|(_, change)| change).collect()
 }

@@ -77,6 +77,9 @@ impl Engine {
 
     /// Takes a group's definition out of the indexes; its spec must still be the old one.
     pub(super) fn retract_group(&mut self, id: GroupId) {
+        if self.groups[id].terms.is_empty() {
+            return;
+        }
         self.unindex_selectors(id);
         for term in std::mem::take(&mut self.groups[id].terms) {
             match term {
@@ -251,7 +254,7 @@ impl Engine {
         }
         let policy = &self.policies[id];
         journal.versions.entry(ItemKey::Policy(policy.object.uid)).or_insert(policy.version);
-        journal.policies.insert(id, Some(self.policy_item(id)));
+        journal.policies.insert(id, Some(Box::new(self.policy_item(id))));
     }
 
     /// Takes a policy out of everything that knows it.

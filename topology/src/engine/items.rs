@@ -182,21 +182,19 @@ impl Engine {
 
     // ---- who has them ----
 
-    /// The applied groups that the ports of a placement are in.
-    pub(super) fn applied_at(&self, placement: PlacementId) -> BTreeSet<GroupId> {
-        let Placement { host, domain } = self.whereabouts(placement);
-        self.hosts[host]
+    /// The peers of the policies that are applied to the ports of a placement, sorted.
+    pub(super) fn peers_at(&self, placement: PlacementId) -> Vec<GroupId> {
+        let placement = &self.placements[placement];
+        let mut groups: Vec<GroupId> = self.hosts[placement.host]
             .ports
             .iter()
-            .filter(|&port| self.domain_of(port) == domain)
+            .filter(|&port| self.domain_of(port) == placement.domain)
             .flat_map(|port| self.ports[port].groups.iter().copied())
             .filter(|&group| self.groups[group].applied.is_some())
-            .collect()
-    }
-
-    fn whereabouts(&self, placement: PlacementId) -> Placement {
-        let placement = &self.placements[placement];
-        Placement { host: placement.host, domain: placement.domain }
+            .collect();
+        groups.sort_unstable();
+        groups.dedup();
+        self.peers_of(&groups)
     }
 
     /// True if a placement with this interest in a group needs its shard in a domain.
@@ -256,100 +254,104 @@ impl Engine {
         seen
     }
 
-    /// The applied groups on a host, each at the placements where it is.
-    fn applied_on(&self, host: HostId) -> BTreeSet<GroupId> {
-        self.hosts[host]
+    /// The applied groups on a host, sorted.
+    fn applied_on(&self, host: HostId) -> Vec<GroupId> {
+        let mut groups: Vec<GroupId> = self.hosts[host]
             .ports
             .iter()
             .flat_map(|port| self.ports[port].groups.iter().copied())
             .filter(|&group| self.groups[group].applied.is_some())
-            .collect()
+            .collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
+    /// The policies applied to any of some groups, sorted.
+    fn policies_for(&self, groups: &[GroupId]) -> Vec<PolicyId> {
+        let mut policies = Vec::new();
+        for &group in groups {
+            policies.extend_from_slice(&self.groups[group].applied_by);
+        }
+        sort_lists(&mut policies, groups.len());
+        policies
+    }
+
+    /// The peers of the policies applied to any of some groups, sorted.
+    fn peers_of(&self, groups: &[GroupId]) -> Vec<GroupId> {
+        let mut peers = Vec::new();
+        for applied in groups.iter().filter_map(|&group| self.groups[group].applied.as_ref()) {
+            peers.extend(applied.peers.keys());
+        }
+        peers.sort_unstable();
+        peers.dedup();
+        peers
     }
 
     /// What a host has of what is kept for watched hosts only.
     pub(super) fn fill_watched(&self, host: HostId, watched: &mut Watched) {
+        let applied = self.applied_on(host);
         watched.locators = self.seen_by(host);
-        for group in self.applied_on(host) {
-            let group = &self.groups[group];
-            for &policy in &group.applied_by {
-                watched.policies.insert(policy);
-            }
-            let peers = group.applied.iter().flat_map(|applied| applied.peers.keys());
-            for peer in peers {
-                if !self.groups[peer].blocks.is_empty() {
-                    watched.blocks.insert(peer);
-                }
-            }
-        }
+        watched.policies = self.policies_for(&applied).into_iter().collect();
+        watched.blocks = self.peers_with_blocks(&applied).collect();
     }
 
+    fn peers_with_blocks(&self, applied: &[GroupId]) -> impl Iterator<Item = GroupId> {
+        self.peers_of(applied).into_iter().filter(|&peer| !self.groups[peer].blocks.is_empty())
+    }
+
+    /// Keys and versions, sorted. They are collected in the order of the keys' types, and within
+    /// a type mostly in that of the uids, so that the sort at the end has little to do.
     pub(super) fn items_of(&self, host: HostId) -> Vec<(ItemKey, Revision)> {
         let mut items = Vec::new();
-        if self.hosts.get(host).is_none() {
-            return items;
-        }
-        for &(domain, _) in &self.hosts[host].placements {
+        let Some(state) = self.hosts.get(host) else { return items };
+        let applied = self.applied_on(host);
+        let policies = self.policies_for(&applied);
+        items.reserve(state.ports.len() as usize + policies.len());
+        for &(domain, _) in &state.placements {
             let domain = &self.domains[domain];
             items.push((ItemKey::Domain(domain.vni), domain.version));
         }
-        for port in self.hosts[host].ports.iter() {
+        for port in state.ports.iter() {
             let port = &self.ports[port];
             items.push((ItemKey::Port(port.object.uid), port.version));
         }
-        let mut watched = Watched::default();
-        self.fill_watched(host, &mut watched);
-        for policy in watched.policies.iter() {
+        for policy in policies {
             let policy = &self.policies[policy];
             items.push((ItemKey::Policy(policy.object.uid), policy.version));
         }
-        for group in watched.blocks.iter() {
+        for group in self.peers_with_blocks(&applied) {
             let group = &self.groups[group];
             items.push((ItemKey::Blocks(group.object.uid), group.blocks_version));
         }
-        for domain in watched.locators.iter() {
+        let seen = self.seen_by(host);
+        for shard in self.shards_of(host, &applied, &seen) {
+            items.push((self.shard_key(shard), self.shards[shard].version));
+        }
+        for domain in seen.iter() {
             let domain = &self.domains[domain];
             items.push((ItemKey::Locators(domain.vni), domain.locators_version));
-        }
-        for shard in self.shards_of(host) {
-            let shard = &self.shards[shard];
-            let key = ItemKey::Shard {
-                group: self.groups[shard.group].object.uid,
-                domain: self.domains[shard.domain].vni,
-            };
-            items.push((key, shard.version));
         }
         items.sort_unstable();
         items
     }
 
-    /// The shards a host subscribes to.
-    fn shards_of(&self, host: HostId) -> BTreeSet<ShardId> {
-        let peers: BTreeSet<GroupId> = self
-            .applied_on(host)
-            .into_iter()
-            .filter_map(|group| self.groups[group].applied.as_ref())
-            .flat_map(|applied| applied.peers.keys())
-            .collect();
-        let seen = self.seen_by(host);
-        let mut found = BTreeSet::new();
-        for peer in peers {
+    /// The shards a host subscribes to, by its applied groups and the domains it sees; sorted by
+    /// group and without duplicates.
+    fn shards_of(&self, host: HostId, applied: &[GroupId], seen: &IdSet<DomainId>) -> Vec<ShardId> {
+        let mut found = Vec::new();
+        for peer in self.peers_of(applied) {
             let shards = &self.groups[peer].shards;
             let protected = self.hosts[host].placements.iter().any(|&(domain, placement)| {
                 self.domains[domain].spoofable
                     && self.groups[peer].interest.get(placement).is_some_and(|i| i.protected > 0)
             });
+            let has = |shard: &ShardId| self.shards[*shard].subscribers.contains(host);
             if protected || (shards.len() as u64) < seen.len() {
-                found.extend(
-                    shards
-                        .iter()
-                        .map(|&(_, shard)| shard)
-                        .filter(|&shard| self.shards[shard].subscribers.contains(host)),
-                );
+                found.extend(shards.iter().map(|&(_, shard)| shard).filter(has));
             } else {
                 found.extend(
-                    seen.iter()
-                        .filter_map(|domain| self.shard_of(peer, domain))
-                        .filter(|&shard| self.shards[shard].subscribers.contains(host)),
+                    seen.iter().filter_map(|domain| self.shard_of(peer, domain)).filter(has),
                 );
             }
         }
@@ -417,8 +419,10 @@ impl Engine {
     }
 }
 
-/// Where a placement is.
-struct Placement {
-    host: HostId,
-    domain: DomainId,
+/// Sorts what was put together from some sorted lists, and drops duplicates.
+fn sort_lists<T: Ord>(list: &mut Vec<T>, lists: usize) {
+    if lists > 1 {
+        list.sort_unstable();
+        list.dedup();
+    }
 }

@@ -18,8 +18,8 @@ pub(super) struct Journal {
     /// Versions that touched items had before; an item that is missing here is new.
     pub(super) versions: Map<ItemKey, Revision>,
     /// Content and host of touched ports; `None` is a new one.
-    pub(super) ports: Map<PortId, Option<(PortItem, Option<HostId>)>>,
-    pub(super) policies: Map<PolicyId, Option<PolicyItem>>,
+    pub(super) ports: Map<PortId, Option<Box<(PortItem, Option<HostId>)>>>,
+    pub(super) policies: Map<PolicyId, Option<Box<PolicyItem>>>,
     pub(super) domains: Map<DomainId, Option<DomainItem>>,
     pub(super) locators: Map<DomainId, LocatorChange>,
     pub(super) shards: Map<ShardId, ShardChange>,

@@ -5,9 +5,10 @@
 //! under one requirement each (a pair of label and value if there is one, combined with the
 //! project), and the signatures that may match a selector under the rarest of its pairs.
 
-use super::ids::{GroupId, IdSet, Map, PortId, SignatureId};
+use super::ids::{GroupId, IdSet, Map, PortId, SignatureId, Slab};
 use super::state::{Engine, Signature, sorted_insert, sorted_remove};
 use crate::model::{GroupTerm, Labels, ProjectScope, Requirement, Selector, Text};
+use std::hash::Hash;
 use std::sync::Arc;
 
 /// Where a selector is posted: the project it is confined to, and what it asks for there.
@@ -22,6 +23,54 @@ enum PostingTerm {
     Pair(Text, Text),
     Key(Text),
     Any,
+}
+
+/// A [`Posting`] that is only looked up. Hashes as the posting does.
+#[derive(Hash)]
+struct PostingRef<'a> {
+    project: Option<&'a str>,
+    term: PostingTermRef<'a>,
+}
+
+#[derive(Clone, Copy, Hash)]
+enum PostingTermRef<'a> {
+    Pair(&'a str, &'a str),
+    Key(&'a str),
+    Any,
+}
+
+impl hashbrown::Equivalent<Posting> for PostingRef<'_> {
+    fn equivalent(&self, posting: &Posting) -> bool {
+        let same_term = match (self.term, &posting.term) {
+            (PostingTermRef::Pair(key, value), PostingTerm::Pair(other_key, other_value)) => {
+                *value == **other_value && *key == **other_key
+            }
+            (PostingTermRef::Key(key), PostingTerm::Key(other)) => *key == **other,
+            (PostingTermRef::Any, PostingTerm::Any) => true,
+            _ => false,
+        };
+        same_term && self.project == posting.project.as_deref()
+    }
+}
+
+/// A pair of label and value that is only looked up.
+#[derive(Hash)]
+struct PairRef<'a>(&'a str, &'a str);
+
+impl hashbrown::Equivalent<(Text, Text)> for PairRef<'_> {
+    fn equivalent(&self, (key, value): &(Text, Text)) -> bool {
+        *self.1 == **value && *self.0 == **key
+    }
+}
+
+/// A project and labels that are only looked up.
+#[derive(Hash)]
+struct SignatureRef<'a>(&'a str, &'a Labels);
+
+impl hashbrown::Equivalent<(Text, Arc<Labels>)> for SignatureRef<'_> {
+    fn equivalent(&self, (project, labels): &(Text, Arc<Labels>)) -> bool {
+        *self.0 == **project && *self.1 == **labels
+    }
 }
 
 /// Finds selectors by signature, and signatures by label.
@@ -94,8 +143,7 @@ fn selected(terms: &[GroupTerm], own: &Text, project: &Text, labels: &Labels) ->
 impl Engine {
     /// The signature for a project and labels; made if there is none.
     pub(super) fn signature(&mut self, project: &Text, labels: &Arc<Labels>) -> SignatureId {
-        let key = (project.clone(), labels.clone());
-        if let Some(&id) = self.signature_ids.get(&key) {
+        if let Some(&id) = self.signature_ids.get(&SignatureRef(project, labels)) {
             return id;
         }
         let groups = self.groups_that_select(project, labels);
@@ -105,15 +153,16 @@ impl Engine {
             ports: IdSet::default(),
             groups,
         });
-        self.signature_ids.insert(key, id);
+        self.signature_ids.insert((project.clone(), labels.clone()), id);
         for &group in &self.signatures[id].groups {
             self.groups[group].signatures.insert(id);
         }
         let index = &mut self.selectors;
-        index.by_project.entry(project.clone()).or_default().insert(id);
+        enter(&mut index.by_project, &**project, || project.clone(), id);
         for (key, value) in labels.iter() {
-            index.by_key.entry(key.clone()).or_default().insert(id);
-            index.by_pair.entry((key.clone(), value.clone())).or_default().insert(id);
+            enter(&mut index.by_key, &**key, || key.clone(), id);
+            let pair = || (key.clone(), value.clone());
+            enter(&mut index.by_pair, &PairRef(key, value), pair, id);
         }
         id
     }
@@ -140,17 +189,17 @@ impl Engine {
 
     fn groups_that_select(&self, project: &Text, labels: &Labels) -> Vec<GroupId> {
         let mut candidates = Vec::new();
-        for scope in [Some(project.clone()), None] {
+        for scope in [Some(&**project), None] {
             let mut look_up = |term| {
-                let posting = Posting { project: scope.clone(), term };
+                let posting = PostingRef { project: scope, term };
                 if let Some(groups) = self.selectors.postings.get(&posting) {
                     candidates.extend(groups.iter().map(|&(group, _)| group));
                 }
             };
-            look_up(PostingTerm::Any);
+            look_up(PostingTermRef::Any);
             for (key, value) in labels {
-                look_up(PostingTerm::Key(key.clone()));
-                look_up(PostingTerm::Pair(key.clone(), value.clone()));
+                look_up(PostingTermRef::Key(key));
+                look_up(PostingTermRef::Pair(key, value));
             }
         }
         candidates.sort_unstable();
@@ -165,8 +214,7 @@ impl Engine {
     /// Posts a group's selectors and finds the signatures they match.
     pub(super) fn index_selectors(&mut self, id: GroupId) {
         let group = &self.groups[id];
-        let resource = group.object.resource.clone();
-        let own = &resource.metadata.project;
+        let own = &group.object.resource.metadata.project;
         let mut matched = IdSet::default();
         for term in &group.spec().terms {
             let GroupTerm::Selector { selector, projects } = term else { continue };
@@ -177,14 +225,14 @@ impl Engine {
                     Err(at) => groups.insert(at, (id, 1)),
                 }
             }
-            for signature in self.candidate_signatures(selector, projects, own) {
+            self.selectors.candidates(&self.signatures, selector, projects, own, |signature| {
                 let candidate = &self.signatures[signature];
                 if in_scope(projects, own, &candidate.project)
                     && selector.matches(&candidate.labels)
                 {
                     matched.insert(signature);
                 }
-            }
+            });
         }
         for signature in matched.iter() {
             sorted_insert(&mut self.signatures[signature].groups, id);
@@ -216,44 +264,93 @@ impl Engine {
             sorted_remove(&mut self.signatures[signature].groups, &id);
         }
     }
+}
 
-    /// Signatures that may match, from the smallest set that is known to hold all that do.
-    fn candidate_signatures(
+/// What all signatures that match a selector are known to be among.
+#[derive(Clone, Copy)]
+enum Choice<'a> {
+    Pairs(&'a Text, &'a [Text]),
+    Key(&'a Text),
+    Projects(&'a ProjectScope),
+    All,
+}
+
+impl SelectorIndex {
+    /// Shows `visit` the signatures that may match, from the smallest set that is known to hold
+    /// all that do; some of them more than once.
+    fn candidates(
         &self,
+        signatures: &Slab<SignatureId, Signature>,
         selector: &Selector,
         projects: &ProjectScope,
         own: &Text,
-    ) -> Vec<SignatureId> {
-        let index = &self.selectors;
-        let mut choices: Vec<Vec<&IdSet<SignatureId>>> = Vec::new();
+        mut visit: impl FnMut(SignatureId),
+    ) {
+        let mut best = (u64::MAX, Choice::All);
+        let mut offer = |choice| {
+            let mut size = 0;
+            self.each_set(choice, own, |set| size += set.len());
+            if size < best.0 {
+                best = (size, choice);
+            }
+        };
+        if *projects != ProjectScope::All {
+            offer(Choice::Projects(projects));
+        }
         for requirement in selector.requirements() {
             match requirement {
-                Requirement::In(key, values) => choices.push(
-                    values
-                        .iter()
-                        .filter_map(|value| index.by_pair.get(&(key.clone(), value.clone())))
-                        .collect(),
-                ),
-                Requirement::Exists(key) => {
-                    choices.push(index.by_key.get(key).into_iter().collect());
-                }
+                Requirement::In(key, values) => offer(Choice::Pairs(key, values)),
+                Requirement::Exists(key) => offer(Choice::Key(key)),
                 Requirement::NotIn(..) | Requirement::DoesNotExist(_) => {}
             }
         }
-        if *projects != ProjectScope::All {
-            let scopes = scopes(projects, own);
-            choices.push(scopes.iter().flatten().filter_map(|p| index.by_project.get(p)).collect());
+        match best.1 {
+            Choice::All => signatures.iter().for_each(|(id, _)| visit(id)),
+            choice => self.each_set(choice, own, |set| set.iter().for_each(&mut visit)),
         }
-        let smallest =
-            choices.into_iter().min_by_key(|sets| sets.iter().map(|set| set.len()).sum::<u64>());
-        match smallest {
-            Some(sets) => IdSet::union_of(sets).iter().collect(),
-            None => self.signatures.iter().map(|(id, _)| id).collect(),
+    }
+
+    fn each_set(&self, choice: Choice<'_>, own: &Text, mut show: impl FnMut(&IdSet<SignatureId>)) {
+        match choice {
+            Choice::Pairs(key, values) => values
+                .iter()
+                .filter_map(|value| self.by_pair.get(&PairRef(key, value)))
+                .for_each(show),
+            Choice::Key(key) => self.by_key.get(key).into_iter().for_each(show),
+            Choice::Projects(ProjectScope::Own) => {
+                self.by_project.get(own).into_iter().for_each(show);
+            }
+            Choice::Projects(ProjectScope::Listed(list)) => {
+                list.iter().filter_map(|project| self.by_project.get(project)).for_each(show);
+            }
+            Choice::Projects(ProjectScope::All) | Choice::All => {
+                self.by_project.values().for_each(&mut show);
+            }
         }
     }
 }
 
-fn forget<K: std::hash::Hash + Eq>(map: &mut Map<K, IdSet<SignatureId>>, key: &K, id: SignatureId) {
+/// Enters a signature under a key, which is copied only if it is new.
+fn enter<K, Q>(
+    map: &mut Map<K, IdSet<SignatureId>>,
+    key: &Q,
+    to_owned: impl FnOnce() -> K,
+    id: SignatureId,
+) where
+    K: Hash + Eq,
+    Q: Hash + hashbrown::Equivalent<K> + ?Sized,
+{
+    match map.get_mut(key) {
+        Some(set) => {
+            set.insert(id);
+        }
+        None => {
+            map.insert(to_owned(), std::iter::once(id).collect());
+        }
+    }
+}
+
+fn forget<K: Hash + Eq>(map: &mut Map<K, IdSet<SignatureId>>, key: &K, id: SignatureId) {
     if let Some(set) = map.get_mut(key) {
         set.remove(id);
         if set.is_empty() {

@@ -8,7 +8,10 @@ use crate::model::{
     GroupTerm, Kind, ObjectKey, Operation, PORT_ADDRESSES_MAX, Resource, Revision, SYSTEM_PROJECT,
     Spec, TRANSACTION_OPERATIONS_MAX, Transaction, Uid,
 };
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 use std::collections::BTreeSet;
+use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 
 /// The deepest nesting of groups.
@@ -18,6 +21,8 @@ const GROUP_NESTING_MAX: u32 = 32;
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
     pub(super) key: ObjectKey,
+    /// Where it stands in the transaction.
+    pub(super) place: usize,
     pub(super) old: Option<Object>,
     pub(super) new: Option<Object>,
 }
@@ -29,28 +34,14 @@ pub(super) struct Preparation {
     /// that a cascade deletes, sorted by key. Whatever is given out to new objects is given out in
     /// this order, which is the same on every replica.
     pub(super) changes: Vec<Prepared>,
-    /// Those that were put and are already so.
-    pub(super) unchanged: Vec<ObjectKey>,
+    /// Those that were put and are already so, each with where it stands in the transaction.
+    pub(super) unchanged: Vec<(usize, ObjectKey)>,
     /// The new depth of groups whose depth may change.
     pub(super) depths: Map<ObjectKey, u32>,
     /// The depth that those of them had which exist.
     pub(super) depths_before: Map<ObjectKey, u32>,
     /// The last uid given out.
     pub(super) last_uid: u64,
-}
-
-/// An [`ObjectKey`] that is only looked up. Hashes as the key does.
-#[derive(Hash)]
-struct KeyRef<'a> {
-    kind: Kind,
-    project: &'a str,
-    name: &'a str,
-}
-
-impl hashbrown::Equivalent<ObjectKey> for KeyRef<'_> {
-    fn equivalent(&self, key: &ObjectKey) -> bool {
-        self.kind == key.kind && *self.name == *key.name && *self.project == *key.project
-    }
 }
 
 /// What a transaction says of one object.
@@ -62,29 +53,53 @@ struct Named {
     resource: Option<Resource>,
 }
 
+impl Named {
+    fn is(&self, kind: Kind, project: &str, name: &str) -> bool {
+        self.key.kind == kind && *self.key.name == *name && *self.key.project == *project
+    }
+}
+
 /// The state as it would be: what the transaction names, over what there is.
 struct Overlay<'a> {
     engine: &'a Engine,
     named: Vec<Named>,
-    /// Where each stands in `named`.
-    places: Map<ObjectKey, usize>,
+    /// Where each stands in `named`, by the hash of its key.
+    places: HashTable<usize>,
     deletes: bool,
+}
+
+/// Keys are hashed for one transaction, and nothing depends on their order.
+fn hash_of(kind: Kind, project: &str, name: &str) -> u64 {
+    FixedState::default().hash_one((kind, project, name))
 }
 
 impl Overlay<'_> {
     /// Adds what the transaction says of an object; false if it has said something before.
     fn add(&mut self, named: Named) -> bool {
-        let place = self.named.len();
-        if self.places.insert(named.key.clone(), place).is_some() {
+        let Named { key: ObjectKey { kind, project, name }, .. } = &named;
+        let hash = hash_of(*kind, project, name);
+        let is_same = |&place: &usize| self.named[place].is(*kind, project, name);
+        if self.places.find(hash, is_same).is_some() {
             return false;
         }
+        let rehash = |&place: &usize| {
+            let ObjectKey { kind, project, name } = &self.named[place].key;
+            hash_of(*kind, project, name)
+        };
+        self.places.insert_unique(hash, self.named.len(), rehash);
         self.deletes |= named.resource.is_none();
         self.named.push(named);
         true
     }
 
     fn find(&self, key: &ObjectKey) -> Option<&Named> {
-        self.places.get(key).map(|&place| &self.named[place])
+        self.find_named(key.kind, &key.project, &key.name)
+    }
+
+    fn find_named(&self, kind: Kind, project: &str, name: &str) -> Option<&Named> {
+        let hash = hash_of(kind, project, name);
+        let place = self.places.find(hash, |&place| self.named[place].is(kind, project, name))?;
+        Some(&self.named[*place])
     }
 
     fn exists(&self, kind: Kind, project: &str, name: &str) -> bool {
@@ -92,8 +107,8 @@ impl Overlay<'_> {
         if !self.deletes && self.engine.slot(kind, project, name).is_some() {
             return true;
         }
-        match self.places.get(&KeyRef { kind, project, name }) {
-            Some(&place) => self.named[place].resource.is_some(),
+        match self.find_named(kind, project, name) {
+            Some(named) => named.resource.is_some(),
             None => self.engine.slot(kind, project, name).is_some(),
         }
     }
@@ -151,7 +166,7 @@ impl Engine {
         let mut overlay = Overlay {
             engine: self,
             named: Vec::with_capacity(operations),
-            places: Map::with_capacity_and_hasher(operations, Default::default()),
+            places: HashTable::with_capacity(operations),
             deletes: false,
         };
         let mut cascades = Vec::new();
@@ -168,7 +183,7 @@ impl Engine {
         }
         // Objects that are put as they are escape the cascade, and may now refer to nothing.
         if overlay.deletes {
-            for key in &preparation.unchanged {
+            for (_, key) in &preparation.unchanged {
                 if let Some(resource) = overlay.resource(key) {
                     overlay.check_references(key, resource)?;
                 }
@@ -209,12 +224,14 @@ impl Engine {
         {
             return Err(Refusal::Conflict { key, expected, found: found.unwrap_or(0) });
         }
-        let named = Named { key, slot, resource };
-        if let Some(before) = overlay.find(&named.key) {
-            return Err(Refusal::NamedTwice { key: before.key.clone() });
+        if overlay.add(Named { key, slot, resource }) {
+            return Ok(());
         }
-        overlay.add(named);
-        Ok(())
+        let key = match operation {
+            Operation::Put { resource, .. } => resource.key(),
+            Operation::Delete { key, .. } => key.clone(),
+        };
+        Err(Refusal::NamedTwice { key })
     }
 
     /// Deletes what refers to deleted objects, where that was asked for, and refuses the rest.
@@ -260,13 +277,13 @@ impl Engine {
             last_uid: self.last_uid,
             ..Preparation::default()
         };
-        for Named { key, slot, resource } in &overlay.named {
+        for (place, Named { key, slot, resource }) in overlay.named.iter().enumerate() {
             let old = slot.map(|slot| self.object(key.kind, slot));
             let new = match (resource, old) {
                 (None, _) => None,
                 (Some(resource), Some(old)) => {
                     if old.resource == *resource {
-                        preparation.unchanged.push(key.clone());
+                        preparation.unchanged.push((place, key.clone()));
                         continue;
                     }
                     Some(Object { resource: resource.clone(), revision, ..*old })
@@ -281,7 +298,7 @@ impl Engine {
                     })
                 }
             };
-            preparation.changes.push(Prepared { key: key.clone(), old: old.cloned(), new });
+            preparation.changes.push(Prepared { key: key.clone(), place, old: old.cloned(), new });
         }
         preparation
     }

@@ -44,7 +44,8 @@ impl Engine {
         self.settle_locators(journal, &mut items);
         self.drop_unused(journal);
 
-        items.sort_unstable_by_key(|change| change.key);
+        // Runs that are sorted already, for the most part: this merges them.
+        items.sort_by_key(|change| change.key);
         let hosts_deleted = journal
             .freed
             .iter()
@@ -203,7 +204,7 @@ impl Engine {
         self.report_shards(journal, items, hosts);
     }
 
-    fn shard_key(&self, id: ShardId) -> ItemKey {
+    pub(super) fn shard_key(&self, id: ShardId) -> ItemKey {
         let shard = &self.shards[id];
         ItemKey::Shard {
             group: self.groups[shard.group].object.uid,
@@ -257,13 +258,7 @@ impl Engine {
         differ.append(&mut sees);
         for placement in here.placements.iter() {
             let host = self.placements[placement].host;
-            let peers: BTreeSet<GroupId> = self
-                .applied_at(placement)
-                .into_iter()
-                .filter_map(|group| self.groups[group].applied.as_ref())
-                .flat_map(|applied| applied.peers.keys())
-                .collect();
-            for peer in peers {
+            for peer in self.peers_at(placement) {
                 let group = &self.groups[peer];
                 let protected = group.interest.get(placement).is_some_and(|i| i.protected > 0);
                 if flipped && protected {
@@ -403,13 +398,13 @@ impl Engine {
             .filter(|(kind, _)| *kind == Kind::SecurityPolicy)
             .map(|&(_, slot)| slot)
             .collect();
-        for (&id, old) in &journal.policies {
+        for (&id, old) in in_order(&journal.policies) {
             let key = ItemKey::Policy(self.policies[id].object.uid);
             let kind = match (old, gone.contains(&id.0)) {
                 (None, true) => continue,
                 (None, false) => ItemChangeKind::Created,
                 (Some(_), true) => ItemChangeKind::Removed,
-                (Some(old), false) if *old == self.policy_item(id) => continue,
+                (Some(old), false) if **old == self.policy_item(id) => continue,
                 (Some(_), false) => ItemChangeKind::Replaced,
             };
             let previous_version = journal.versions.get(&key).copied().unwrap_or(0);
@@ -420,22 +415,22 @@ impl Engine {
     // ---- ports ----
 
     fn settle_ports(&self, journal: &Journal, items: &mut Vec<ItemChange>, hosts: &mut HostItems) {
-        for (&id, old) in &journal.ports {
+        for (&id, old) in in_order(&journal.ports) {
             let key = ItemKey::Port(self.ports[id].object.uid);
             let gone = self.is_gone(id);
             let kind = match (old, gone) {
                 (None, true) => continue,
                 (None, false) => Some(ItemChangeKind::Created),
                 (Some(_), true) => Some(ItemChangeKind::Removed),
-                (Some((old, _)), false) => {
-                    (*old != self.port_item(id)).then_some(ItemChangeKind::Replaced)
+                (Some(old), false) => {
+                    (old.0 != self.port_item(id)).then_some(ItemChangeKind::Replaced)
                 }
             };
             if let Some(kind) = kind {
                 let previous_version = journal.versions.get(&key).copied().unwrap_or(0);
                 items.push(ItemChange { key, previous_version, kind });
             }
-            let old_host = old.as_ref().and_then(|(_, host)| *host);
+            let old_host = old.as_ref().and_then(|old| old.1);
             let new_host = if gone { None } else { self.ports[id].host };
             if old_host == new_host {
                 continue;
@@ -569,6 +564,14 @@ impl Engine {
         );
         keys
     }
+}
+
+/// The entries of a table sorted by identifier. New objects have identifiers in the order of their
+/// uids, so what is made of these is mostly sorted by item key.
+fn in_order<I: Ord, T>(table: &Map<I, T>) -> Vec<(&I, &T)> {
+    let mut entries: Vec<(&I, &T)> = table.iter().collect();
+    entries.sort_unstable_by_key(|(id, _)| *id);
+    entries
 }
 
 /// The net difference; an address that moved is only among the added.

@@ -96,7 +96,13 @@ impl Engine {
             changes: snapshot
                 .objects
                 .into_iter()
-                .map(|object| Prepared { key: object.resource.key(), old: None, new: Some(object) })
+                .enumerate()
+                .map(|(place, object)| Prepared {
+                    key: object.resource.key(),
+                    place,
+                    old: None,
+                    new: Some(object),
+                })
                 .collect(),
             depths: checked.depths,
             last_uid: snapshot.last_uid,
