@@ -192,10 +192,7 @@ impl<I: Id> IdSet<I> {
                 let common = other.iter().map(I::index).filter(|&id| bitmap.contains(id)).collect();
                 *self = IdSet::from_unsorted(common);
             }
-            (Ids::Few { .. }, _) => {
-                let common = self.iter().filter(|&id| other.contains(id)).map(I::index).collect();
-                *self = IdSet::from_unsorted(common);
-            }
+            (Ids::Few { .. }, _) => self.retain_few(|id| other.contains(id)),
         }
     }
 
@@ -207,11 +204,21 @@ impl<I: Id> IdSet<I> {
                     self.remove(id);
                 }
             }
-            (Ids::Few { .. }, _) => {
-                let rest = self.iter().filter(|&id| !other.contains(id)).map(I::index).collect();
-                *self = IdSet::from_unsorted(rest);
+            (Ids::Few { .. }, _) => self.retain_few(|id| !other.contains(id)),
+        }
+    }
+
+    /// Keeps what `keep` says of the identifiers that are kept in place.
+    fn retain_few(&mut self, keep: impl Fn(I) -> bool) {
+        let Ids::Few { len, ids } = &mut self.ids else { return };
+        let mut kept = 0;
+        for at in 0..usize::from(*len) {
+            if keep(I::from_index(ids[at])) {
+                ids[kept] = ids[at];
+                kept += 1;
             }
         }
+        *len = kept as u8;
     }
 
     /// The union of many, in one pass.
@@ -220,9 +227,12 @@ impl<I: Id> IdSet<I> {
         I: 'a,
     {
         use roaring::MultiOps;
+        let mut sets = sets.into_iter();
+        let Some(first) = sets.next() else { return IdSet::default() };
+        let Some(second) = sets.next() else { return first.clone() };
         let mut few: Vec<u32> = Vec::new();
         let mut many: Vec<&RoaringBitmap> = Vec::new();
-        for set in sets {
+        for set in [first, second].into_iter().chain(sets) {
             match &set.ids {
                 Ids::Many(bitmap) => many.push(bitmap),
                 Ids::Few { .. } => few.extend(set.iter().map(I::index)),

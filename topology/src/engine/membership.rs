@@ -122,9 +122,10 @@ impl Engine {
         let mut ports = IdSet::default();
         for term in &group.terms {
             match term {
-                Term::Selector => ports.union_with(&IdSet::union_of(
-                    group.signatures.iter().map(|id| &self.signatures[id].ports),
-                )),
+                Term::Selector => unite(
+                    &mut ports,
+                    IdSet::union_of(group.signatures.iter().map(|id| &self.signatures[id].ports)),
+                ),
                 Term::Switch(switch) => ports.union_with(&self.switches[*switch].ports),
                 Term::Router(router) => {
                     for &switch in &self.routers[*router].links.switches {
@@ -134,7 +135,7 @@ impl Engine {
                 Term::Port(port) => {
                     ports.insert(*port);
                 }
-                Term::Group(inner) => ports.union_with(&self.members(*inner)),
+                Term::Group(inner) => unite(&mut ports, self.members(*inner)),
                 Term::Intersection(inner) => {
                     let mut common: Option<IdSet<PortId>> = None;
                     for &group in inner {
@@ -144,18 +145,20 @@ impl Engine {
                             Some(common) => common.intersect_with(&members),
                         }
                     }
-                    ports.union_with(&common.unwrap_or_default());
+                    unite(&mut ports, common.unwrap_or_default());
                 }
                 Term::Difference(of, minus) => {
                     let mut rest = self.members(*of);
                     for &group in minus {
                         rest.subtract(&self.members(group));
                     }
-                    ports.union_with(&rest);
+                    unite(&mut ports, rest);
                 }
             }
         }
-        ports.subtract(&journal.detached);
+        if !journal.detached.is_empty() {
+            ports.subtract(&journal.detached);
+        }
         ports
     }
 
@@ -314,5 +317,14 @@ impl Engine {
         let port = &self.ports[id];
         journal.versions.entry(ItemKey::Port(port.object.uid)).or_insert(port.version);
         journal.ports.insert(id, Some(Box::new((self.port_item(id), port.host))));
+    }
+}
+
+/// Adds a set of ports that nobody else needs: the first one becomes the union without a copy.
+fn unite(ports: &mut IdSet<PortId>, more: IdSet<PortId>) {
+    if ports.is_empty() {
+        *ports = more;
+    } else {
+        ports.union_with(&more);
     }
 }
