@@ -2,8 +2,9 @@
 
 use super::api::HostId;
 use super::ids::{DomainId, GroupId, IdSet, PlacementId, PolicyId, PortId, ShardId};
+use super::journal::PortMakings;
 use super::state::{Engine, Interest, Watched};
-use crate::model::{Kind, Revision, ServiceMatch, Spec, Uid};
+use crate::model::{Kind, LogicalPortSpec, Revision, ServiceMatch, Spec, Uid};
 use crate::view::{
     HostView, Item, ItemKey, Locator, PeerItem, PolicyItem, PortItem, RuleItem, VersionedItem,
 };
@@ -38,10 +39,44 @@ impl Engine {
             addresses,
             attachment: spec.attachment.clone(),
             port_security: spec.port_security,
-            groups: self.uids_of(
-                port.groups.iter().filter(|&&group| !self.groups[group].applied_by.is_empty()),
-            ),
+            groups: self.applied_groups(id),
         }
+    }
+
+    /// The groups that a port is in and that a policy is applied to, sorted.
+    fn applied_groups(&self, id: PortId) -> Vec<Uid> {
+        let groups = self.ports[id].groups.iter();
+        self.uids_of(groups.filter(|&&group| !self.groups[group].applied_by.is_empty()))
+    }
+
+    /// What the item of a port is made of, as it is now.
+    pub(super) fn port_makings(&self, id: PortId) -> PortMakings {
+        let port = &self.ports[id];
+        PortMakings {
+            spec: port.object.resource.spec.clone(),
+            domain: self.domains[self.domain_of(id)].vni,
+            groups: self.applied_groups(id),
+            host: port.host,
+        }
+    }
+
+    /// True if the item of a port is what it was when it was made of this. Names do not change.
+    pub(super) fn is_made_of(&self, id: PortId, old: &PortMakings) -> bool {
+        let same_spec = || match (&*old.spec, self.ports[id].spec()) {
+            (Spec::LogicalPort(old), new) => {
+                let sorted = |spec: &LogicalPortSpec| {
+                    let mut addresses = spec.addresses.clone();
+                    addresses.sort_unstable();
+                    addresses
+                };
+                (old.mac, &old.attachment, old.port_security, sorted(old))
+                    == (new.mac, &new.attachment, new.port_security, sorted(new))
+            }
+            _ => false,
+        };
+        old.domain == self.domains[self.domain_of(id)].vni
+            && old.groups == self.applied_groups(id)
+            && (Arc::ptr_eq(&old.spec, &self.ports[id].object.resource.spec) || same_spec())
     }
 
     /// The uids of groups, sorted.
@@ -182,19 +217,27 @@ impl Engine {
 
     // ---- who has them ----
 
-    /// The peers of the policies that are applied to the ports of a placement, sorted.
-    pub(super) fn peers_at(&self, placement: PlacementId) -> Vec<GroupId> {
-        let placement = &self.placements[placement];
-        let mut groups: Vec<GroupId> = self.hosts[placement.host]
-            .ports
-            .iter()
-            .filter(|&port| self.domain_of(port) == placement.domain)
-            .flat_map(|port| self.ports[port].groups.iter().copied())
-            .filter(|&group| self.groups[group].applied.is_some())
-            .collect();
-        groups.sort_unstable();
-        groups.dedup();
-        self.peers_of(&groups)
+    /// The placements in a domain, each with the applied groups that its ports are in, sorted. Costs
+    /// what the ports of the domain do, however many others their hosts have.
+    pub(super) fn applied_in(&self, domain: DomainId) -> Vec<(PlacementId, Vec<GroupId>)> {
+        let mut pairs: Vec<(HostId, GroupId)> = Vec::new();
+        for switch in self.domains[domain].switches.iter() {
+            for port in self.switches[switch].ports.iter() {
+                let port = &self.ports[port];
+                let Some(host) = port.host else { continue };
+                let applied = port.groups.iter().filter(|&&g| self.groups[g].applied.is_some());
+                pairs.extend(applied.map(|&group| (host, group)));
+            }
+        }
+        pairs.sort_unstable();
+        pairs.dedup();
+        pairs
+            .chunk_by(|a, b| a.0 == b.0)
+            .filter_map(|pairs| {
+                let placement = self.placement_of(pairs[0].0, domain)?;
+                Some((placement, pairs.iter().map(|&(_, group)| group).collect()))
+            })
+            .collect()
     }
 
     /// True if a placement with this interest in a group needs its shard in a domain.
@@ -278,7 +321,7 @@ impl Engine {
     }
 
     /// The peers of the policies applied to any of some groups, sorted.
-    fn peers_of(&self, groups: &[GroupId]) -> Vec<GroupId> {
+    pub(super) fn peers_of(&self, groups: &[GroupId]) -> Vec<GroupId> {
         let mut peers = Vec::new();
         for applied in groups.iter().filter_map(|&group| self.groups[group].applied.as_ref()) {
             peers.extend(applied.peers.keys());

@@ -8,17 +8,18 @@ use super::api::HostId;
 use super::ids::{
     DomainId, GroupId, IdSet, Map, PlacementId, PolicyId, PortId, RouterId, Set, ShardId,
 };
-use crate::model::{AddressBlocks, Kind, ObjectKey, Revision, Uid, Vni};
-use crate::view::{DomainItem, ItemKey, Locator, PolicyItem, PortItem};
+use crate::model::{AddressBlocks, Kind, ObjectKey, Revision, Spec, Uid, Vni};
+use crate::view::{DomainItem, ItemKey, Locator, PolicyItem};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     /// Versions that touched items had before; an item that is missing here is new.
     pub(super) versions: Map<ItemKey, Revision>,
-    /// Content and host of touched ports; `None` is a new one.
-    pub(super) ports: Map<PortId, Option<Box<(PortItem, Option<HostId>)>>>,
+    /// What the items of touched ports were made of; `None` is a new one.
+    pub(super) ports: Map<PortId, Option<PortMakings>>,
     pub(super) policies: Map<PolicyId, Option<Box<PolicyItem>>>,
     pub(super) domains: Map<DomainId, Option<DomainItem>>,
     pub(super) locators: Map<DomainId, LocatorChange>,
@@ -50,6 +51,16 @@ pub(super) struct Journal {
     /// All ports found with the same address in one domain. Whichever came first, these are the
     /// same, so every replica names the same two in its refusal.
     pub(super) clashes: Map<(DomainId, IpAddr), BTreeSet<ObjectKey>>,
+}
+
+/// What the item of a port is made of, and its host: enough to tell whether it has changed. The item
+/// itself costs several allocations, and a group that is redefined touches every member.
+#[derive(Debug)]
+pub(super) struct PortMakings {
+    pub(super) spec: Arc<Spec>,
+    pub(super) domain: Vni,
+    pub(super) groups: Vec<Uid>,
+    pub(super) host: Option<HostId>,
 }
 
 #[derive(Debug, Default)]

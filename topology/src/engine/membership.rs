@@ -316,7 +316,7 @@ impl Engine {
         }
         let port = &self.ports[id];
         journal.versions.entry(ItemKey::Port(port.object.uid)).or_insert(port.version);
-        journal.ports.insert(id, Some(Box::new((self.port_item(id), port.host))));
+        journal.ports.insert(id, Some(self.port_makings(id)));
     }
 }
 

@@ -170,7 +170,7 @@ impl Engine {
             self.candidates_of_interest(group, placement, old, before, &mut candidates);
         }
         for (&domain, (saw, was_spoofable)) in before {
-            self.candidates_of_domain(domain, saw, *was_spoofable, &mut candidates);
+            self.candidates_of_domain(journal, domain, saw, *was_spoofable, &mut candidates);
         }
         for (&id, change) in &journal.shards {
             if !change.existed && !self.shards[id].members.is_empty() {
@@ -242,9 +242,11 @@ impl Engine {
         }
     }
 
-    /// Shards that the placements of a domain may need, or may have needed, by what it sees.
+    /// Shards that the placements of a domain may need, or may have needed, by what it sees. New
+    /// placements are left out: each of their interests is new, and looked at as such.
     fn candidates_of_domain(
         &self,
+        journal: &Journal,
         domain: DomainId,
         saw: &[DomainId],
         was_spoofable: bool,
@@ -256,9 +258,15 @@ impl Engine {
         let mut sees = here.sees.clone();
         cancel(&mut differ, &mut sees);
         differ.append(&mut sees);
-        for placement in here.placements.iter() {
+        if differ.is_empty() && !flipped {
+            return;
+        }
+        for (placement, applied) in self.applied_in(domain) {
+            if journal.placements.get(&placement) == Some(&false) {
+                continue;
+            }
             let host = self.placements[placement].host;
-            for peer in self.peers_at(placement) {
+            for peer in self.peers_of(&applied) {
                 let group = &self.groups[peer];
                 let protected = group.interest.get(placement).is_some_and(|i| i.protected > 0);
                 if flipped && protected {
@@ -423,14 +431,14 @@ impl Engine {
                 (None, false) => Some(ItemChangeKind::Created),
                 (Some(_), true) => Some(ItemChangeKind::Removed),
                 (Some(old), false) => {
-                    (old.0 != self.port_item(id)).then_some(ItemChangeKind::Replaced)
+                    (!self.is_made_of(id, old)).then_some(ItemChangeKind::Replaced)
                 }
             };
             if let Some(kind) = kind {
                 let previous_version = journal.versions.get(&key).copied().unwrap_or(0);
                 items.push(ItemChange { key, previous_version, kind });
             }
-            let old_host = old.as_ref().and_then(|old| old.1);
+            let old_host = old.as_ref().and_then(|old| old.host);
             let new_host = if gone { None } else { self.ports[id].host };
             if old_host == new_host {
                 continue;
