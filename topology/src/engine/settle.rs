@@ -25,6 +25,13 @@ type HostItems = BTreeMap<HostId, (Vec<ItemKey>, Vec<ItemKey>)>;
 /// Interests that changed, with what they were.
 type OldInterests = Map<(GroupId, PlacementId), Interest>;
 
+/// A shard that a host may have to gain or lose because of one of its placements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    shard: ShardId,
+    placement: PlacementId,
+}
+
 impl Engine {
     /// Works out the net changes. Placements, shards and roles that are no longer needed go; slots
     /// of objects, and versions, are left to the caller.
@@ -165,7 +172,7 @@ impl Engine {
         items: &mut Vec<ItemChange>,
         hosts: &mut HostItems,
     ) {
-        let mut candidates: Vec<(ShardId, HostId)> = Vec::new();
+        let mut candidates: Vec<Candidate> = Vec::new();
         for (&(group, placement), &old) in interests {
             self.candidates_of_interest(group, placement, old, before, &mut candidates);
         }
@@ -177,31 +184,43 @@ impl Engine {
                 let shard = &self.shards[id];
                 for (placement, &interest) in self.groups[shard.group].interest.iter() {
                     if self.covers(placement, interest, shard.domain) {
-                        candidates.push((id, self.placements[placement].host));
+                        candidates.push(Candidate { shard: id, placement });
                     }
                 }
             }
         }
+        // One shard after the other, so that each is in the caches while it is looked at.
         candidates.sort_unstable();
         candidates.dedup();
-        for (id, host) in candidates {
-            if self.shards[id].members.is_empty() {
-                continue;
-            }
-            let wanted = self.wants_shard(host, id);
-            let shard = &mut self.shards[id];
-            let changed = if wanted {
-                shard.subscribers.insert(host)
-            } else {
-                shard.subscribers.remove(host)
-            };
-            if changed && self.is_watched(host) {
-                let (gained, lost) = hosts.entry(host).or_default();
-                let key = self.shard_key(id);
-                if wanted { gained.push(key) } else { lost.push(key) }
-            }
+        for candidate in candidates {
+            self.settle_candidate(candidate, hosts);
         }
         self.report_shards(journal, items, hosts);
+    }
+
+    /// Decides whether a host has a shard, because of one of its placements. If the placement needs
+    /// the shard, so does the host. If not, the other placements of the host matter only if it has
+    /// the shard: a placement that has come to need it is a candidate of its own.
+    fn settle_candidate(&mut self, candidate: Candidate, hosts: &mut HostItems) {
+        let Candidate { shard: id, placement } = candidate;
+        let shard = &self.shards[id];
+        if shard.members.is_empty() {
+            return;
+        }
+        let host = self.placements[placement].host;
+        let interest = self.groups[shard.group].interest.get(placement);
+        let wanted = match interest {
+            Some(&interest) if self.covers(placement, interest, shard.domain) => true,
+            _ if !shard.subscribers.contains(host) => return,
+            _ => self.wants_shard(host, id),
+        };
+        let subscribers = &mut self.shards[id].subscribers;
+        let changed = if wanted { subscribers.insert(host) } else { subscribers.remove(host) };
+        if changed && self.is_watched(host) {
+            let (gained, lost) = hosts.entry(host).or_default();
+            let key = self.shard_key(id);
+            if wanted { gained.push(key) } else { lost.push(key) }
+        }
     }
 
     pub(super) fn shard_key(&self, id: ShardId) -> ItemKey {
@@ -219,14 +238,15 @@ impl Engine {
         placement: PlacementId,
         old: Interest,
         before: &Map<DomainId, (Vec<DomainId>, bool)>,
-        candidates: &mut Vec<(ShardId, HostId)>,
+        candidates: &mut Vec<Candidate>,
     ) {
         let now = self.groups[group].interest.get(placement).copied().unwrap_or_default();
         if (old.any > 0) == (now.any > 0) && (old.protected > 0) == (now.protected > 0) {
             return;
         }
         let Some(state) = self.placements.get(placement) else { return };
-        let (host, here) = (state.host, &self.domains[state.domain]);
+        let here = &self.domains[state.domain];
+        let mk_candidate = |shard| Candidate { shard, placement };
         let (saw, was_spoofable) = match before.get(&state.domain) {
             Some((saw, was_spoofable)) => (&saw[..], *was_spoofable),
             None => (&here.sees[..], here.spoofable),
@@ -234,11 +254,11 @@ impl Engine {
         let shards = &self.groups[group].shards;
         let whole = (old.protected > 0 || now.protected > 0) && (was_spoofable || here.spoofable);
         if whole || shards.len() <= saw.len() + here.sees.len() {
-            candidates.extend(shards.iter().map(|&(_, shard)| (shard, host)));
+            candidates.extend(shards.iter().map(|&(_, shard)| mk_candidate(shard)));
         } else {
             let domains = saw.iter().chain(&here.sees);
-            candidates
-                .extend(domains.filter_map(|&domain| Some((self.shard_of(group, domain)?, host))));
+            let seen = domains.filter_map(|&domain| self.shard_of(group, domain));
+            candidates.extend(seen.map(mk_candidate));
         }
     }
 
@@ -250,7 +270,7 @@ impl Engine {
         domain: DomainId,
         saw: &[DomainId],
         was_spoofable: bool,
-        candidates: &mut Vec<(ShardId, HostId)>,
+        candidates: &mut Vec<Candidate>,
     ) {
         let here = &self.domains[domain];
         let flipped = was_spoofable != here.spoofable;
@@ -265,18 +285,15 @@ impl Engine {
             if journal.placements.get(&placement) == Some(&false) {
                 continue;
             }
-            let host = self.placements[placement].host;
+            let mk_candidate = |shard| Candidate { shard, placement };
             for peer in self.peers_of(&applied) {
                 let group = &self.groups[peer];
                 let protected = group.interest.get(placement).is_some_and(|i| i.protected > 0);
                 if flipped && protected {
-                    candidates.extend(group.shards.iter().map(|&(_, shard)| (shard, host)));
+                    candidates.extend(group.shards.iter().map(|&(_, s)| mk_candidate(s)));
                 } else {
-                    candidates.extend(
-                        differ
-                            .iter()
-                            .filter_map(|&domain| Some((self.shard_of(peer, domain)?, host))),
-                    );
+                    let shards = differ.iter().filter_map(|&domain| self.shard_of(peer, domain));
+                    candidates.extend(shards.map(mk_candidate));
                 }
             }
         }
