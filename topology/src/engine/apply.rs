@@ -78,7 +78,7 @@ impl Engine {
         undone: Option<&Journal>,
     ) -> Result<(Changes, Journal), Refusal> {
         let marks = (self.last_uid, self.last_vni);
-        let mut journal = Journal::default();
+        let mut journal = Journal { is_load: preparation.is_load, ..Journal::default() };
         if let Some(undone) = undone {
             // A port that clashed is not found by its address, unless it is put back once more.
             for port in undone.detached.iter() {
@@ -102,7 +102,9 @@ impl Engine {
         }
         self.last_uid = preparation.last_uid;
         let mut changes = self.settle(&mut journal, revision);
-        changes.objects = object_changes(self, preparation);
+        if !journal.is_load {
+            changes.objects = object_changes(self, preparation);
+        }
         if let Some(refusal) = duplicate_address(&journal) {
             self.undo(preparation, journal, marks);
             return Err(refusal);

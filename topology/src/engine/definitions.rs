@@ -309,8 +309,8 @@ impl Engine {
             let domain = self.domain_of(port);
             let placement = self.ports[port].host.and_then(|host| self.placement_of(host, domain));
             if let Some(placement) = placement {
-                *applied.ports_at.entry_or_default(placement) += 1;
-                journal.spans.insert((group, placement));
+                applied.ports_at.entry_or_default(placement).ports += 1;
+                journal.spans.push((group, placement));
             }
         }
         self.groups[group].applied = Some(Box::new(applied));

@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 #[derive(Debug, Default)]
 pub(super) struct Journal {
+    /// True while a whole state is loaded into an empty engine.
+    pub(super) is_load: bool,
     /// Versions that touched items had before; an item that is missing here is new.
     pub(super) versions: Map<ItemKey, Revision>,
     /// What the items of touched ports were made of; `None` is a new one.
@@ -31,7 +33,8 @@ pub(super) struct Journal {
     /// Ports that are taken out of everything.
     pub(super) detached: IdSet<PortId>,
     /// Applied groups whose number of ports at a placement changed.
-    pub(super) spans: Set<(GroupId, PlacementId)>,
+    /// The same one may stand here more than once.
+    pub(super) spans: Vec<(GroupId, PlacementId)>,
     /// Applied groups whose peers changed, with whether they had the peer, and protected.
     pub(super) peers: Map<(GroupId, GroupId), (bool, bool)>,
     /// Applied groups of touched policies, before and after.

@@ -1,8 +1,8 @@
 //! Taking ports out of everything they are part of, and putting them back.
 
 use super::ids::{DomainId, GroupId, IdSet, PlacementId, PortId};
-use super::journal::{Journal, ShardChange};
-use super::state::{Engine, Placement, Shard, Term, sorted_insert};
+use super::journal::{Journal, LocatorChange, ShardChange};
+use super::state::{Domain, Engine, Placement, PortsAt, Shard, Term, sorted_insert};
 use crate::view::{ItemKey, Locator};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
@@ -209,33 +209,34 @@ impl Engine {
                 shard
             }
         };
-        self.remember_shard(journal, shard);
-        self.shards[shard].members.insert(id);
-        if let Some(change) = journal.shards.get_mut(&shard) {
+        let change = self.remember_shard(journal, shard);
+        // A new shard is told as a whole.
+        if change.existed {
             change.added.extend_from_slice(&self.ports[id].spec().addresses);
         }
+        self.shards[shard].members.insert(id);
     }
 
     fn leave_shard(&mut self, journal: &mut Journal, group: GroupId, domain: DomainId, id: PortId) {
         let Some(shard) = self.shard_of(group, domain) else { return };
-        self.remember_shard(journal, shard);
-        self.shards[shard].members.remove(id);
-        if let Some(change) = journal.shards.get_mut(&shard) {
+        let change = self.remember_shard(journal, shard);
+        if change.existed {
             change.removed.extend_from_slice(&self.ports[id].spec().addresses);
         }
+        self.shards[shard].members.remove(id);
     }
 
-    fn remember_shard(&self, journal: &mut Journal, id: super::ids::ShardId) {
-        if journal.shards.contains_key(&id) {
-            return;
-        }
-        let shard = &self.shards[id];
-        let key = ItemKey::Shard {
-            group: self.groups[shard.group].object.uid,
-            domain: self.domains[shard.domain].vni,
-        };
-        journal.versions.entry(key).or_insert(shard.version);
-        journal.shards.insert(id, ShardChange { existed: true, ..ShardChange::default() });
+    /// Keeps a shard's version as it was before the transaction, and returns what it comes to.
+    fn remember_shard<'j>(
+        &self,
+        journal: &'j mut Journal,
+        id: super::ids::ShardId,
+    ) -> &'j mut ShardChange {
+        let Journal { shards, versions, .. } = journal;
+        shards.entry(id).or_insert_with(|| {
+            versions.entry(self.shard_key(id)).or_insert(self.shards[id].version);
+            ShardChange { existed: true, ..ShardChange::default() }
+        })
     }
 
     fn count_applied(
@@ -248,22 +249,17 @@ impl Engine {
         let (Some(applied), Some(placement)) = (&mut self.groups[group].applied, placement) else {
             return;
         };
+        // Only a port that was counted is taken out again.
+        let PortsAt { ports, .. } = applied.ports_at.entry_or_default(placement);
         if more {
-            let count = applied.ports_at.entry_or_default(placement);
-            *count += 1;
-            if *count > 1 {
-                return;
-            }
+            *ports += 1;
         } else {
-            let count = applied.ports_at.entry_or_default(placement);
-            // Only a port that was counted is taken out again.
-            *count -= 1;
-            if *count > 0 {
-                return;
-            }
-            applied.ports_at.remove(placement);
+            *ports -= 1;
         }
-        journal.spans.insert((group, placement));
+        let first_or_last = *ports == u32::from(more);
+        if first_or_last {
+            journal.spans.push((group, placement));
+        }
     }
 
     fn make_placement(
@@ -294,17 +290,16 @@ impl Engine {
     }
 
     fn change_locators(&mut self, journal: &mut Journal, domain: DomainId, id: PortId, more: bool) {
-        if !journal.locators.contains_key(&domain) {
-            let domain = &self.domains[domain];
-            // A component that had no version yet is new, and so are its locators.
-            if domain.locators_version > 0 {
-                journal
-                    .versions
-                    .entry(ItemKey::Locators(domain.vni))
-                    .or_insert(domain.locators_version);
-            }
+        let Domain { vni, locators_version, .. } = self.domains[domain];
+        // A component that had no version yet is new, and its locators are told as a whole.
+        if locators_version == 0 {
+            return;
         }
-        let change = journal.locators.entry(domain).or_default();
+        let Journal { locators, versions, .. } = journal;
+        let change = locators.entry(domain).or_insert_with(|| {
+            versions.entry(ItemKey::Locators(vni)).or_insert(locators_version);
+            LocatorChange::default()
+        });
         let list = if more { &mut change.added } else { &mut change.removed };
         list.extend(self.locators_of(id));
     }

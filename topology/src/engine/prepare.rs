@@ -42,6 +42,8 @@ pub(super) struct Preparation {
     pub(super) depths_before: Map<ObjectKey, u32>,
     /// The last uid given out.
     pub(super) last_uid: u64,
+    /// True if this is a whole state that is loaded into an empty engine.
+    pub(super) is_load: bool,
 }
 
 /// What a transaction says of one object.

@@ -22,8 +22,8 @@ use std::net::IpAddr;
 
 /// Gained and lost items of watched hosts.
 type HostItems = BTreeMap<HostId, (Vec<ItemKey>, Vec<ItemKey>)>;
-/// Interests that changed, with what they were.
-type OldInterests = Map<(GroupId, PlacementId), Interest>;
+/// Interests that changed, with what they were, sorted.
+type OldInterests = Vec<((GroupId, PlacementId), Interest)>;
 
 /// A shard that a host may have to gain or lose because of one of its placements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,12 +43,16 @@ impl Engine {
         let mut hosts = HostItems::new();
 
         let mut items = Vec::new();
-        self.settle_shards(journal, &before, &interests, &mut items, &mut hosts);
-        self.settle_blocks(journal, &interests, &mut items, &mut hosts);
-        self.settle_policies(journal, policies, &mut items, &mut hosts);
-        self.settle_ports(journal, &mut items, &mut hosts);
+        self.settle_subscriptions(journal, &before, &interests, &mut hosts);
+        // A state that is loaded has nobody to tell, and nothing in it is on its way out.
+        if !journal.is_load {
+            self.report_shards(journal, &mut items, &mut hosts);
+            self.settle_blocks(journal, &interests, &mut items, &mut hosts);
+            self.settle_policies(journal, policies, &mut items, &mut hosts);
+            self.settle_ports(journal, &mut items, &mut hosts);
+            self.settle_locators(journal, &mut items);
+        }
         self.settle_domains(journal, &before, &mut items, &mut hosts);
-        self.settle_locators(journal, &mut items);
         self.drop_unused(journal);
 
         // Runs that are sorted already, for the most part: this merges them.
@@ -88,7 +92,7 @@ impl Engine {
         for (&policy, groups) in &journal.applied_to {
             for &group in groups {
                 let Some(applied) = &self.groups[group].applied else { continue };
-                for placement in applied.counted_at.iter() {
+                for placement in applied.counted_at() {
                     let host = self.placements[placement].host;
                     if self.is_watched(host) {
                         policies.insert((host, policy));
@@ -98,12 +102,14 @@ impl Engine {
         }
     }
 
+    /// Brings the interest of placements up to date. Changes are collected group by group, so that
+    /// what belongs to one group is in the processor's caches while it is needed.
     fn update_interests(
         &mut self,
-        journal: &Journal,
+        journal: &mut Journal,
         policies: &mut BTreeSet<(HostId, PolicyId)>,
     ) -> OldInterests {
-        let mut old = OldInterests::default();
+        let mut old = OldInterests::new();
         // Peers that came and went, at the placements that were counted before.
         for (&(group, peer), &(had_any, had_protected)) in &journal.peers {
             let Some(applied) = &self.groups[group].applied else { continue };
@@ -113,35 +119,60 @@ impl Engine {
             if any == 0 && protected == 0 {
                 continue;
             }
-            for placement in applied.counted_at.clone().iter() {
+            let counted: Vec<PlacementId> = applied.counted_at().collect();
+            for placement in counted {
                 self.change_interest(peer, placement, any, protected, &mut old);
             }
         }
         // Placements that came and went, with the peers as they are now.
-        for &(group, placement) in &journal.spans {
-            let Some(applied) = &mut self.groups[group].applied else { continue };
-            let now = applied.ports_at.contains_key(placement);
-            let changed = if now {
-                applied.counted_at.insert(placement)
-            } else {
-                applied.counted_at.remove(placement)
-            };
-            if !changed {
-                continue;
+        journal.spans.sort_unstable();
+        journal.spans.dedup();
+        for spans in journal.spans.chunk_by(|a, b| a.0 == b.0) {
+            self.update_spans(spans[0].0, spans, &mut old, policies);
+        }
+        // The first of several for one placement is how it was before the transaction.
+        old.sort_by_key(|&(at, _)| at);
+        old.dedup_by_key(|(at, _)| *at);
+        old
+    }
+
+    /// Counts the placements at which an applied group has its first ports, and no longer counts
+    /// those that its last ports have left.
+    fn update_spans(
+        &mut self,
+        group: GroupId,
+        spans: &[(GroupId, PlacementId)],
+        old: &mut OldInterests,
+        policies: &mut BTreeSet<(HostId, PolicyId)>,
+    ) {
+        let Some(applied) = &mut self.groups[group].applied else { return };
+        let mut flips: Vec<(PlacementId, bool)> = Vec::with_capacity(spans.len());
+        for &(_, placement) in spans {
+            let at = applied.ports_at.entry_or_default(placement);
+            let now = at.ports > 0;
+            if now != at.counted {
+                at.counted = now;
+                flips.push((placement, now));
             }
-            let sign = if now { 1 } else { -1 };
-            let peers: Vec<(GroupId, bool)> =
-                applied.peers.iter().map(|(peer, count)| (peer, count.protected > 0)).collect();
-            for (peer, protected) in peers {
+            if !now {
+                applied.ports_at.remove(placement);
+            }
+        }
+        let peers: Vec<(GroupId, bool)> =
+            applied.peers.iter().map(|(peer, count)| (peer, count.protected > 0)).collect();
+        for (peer, protected) in peers {
+            for &(placement, now) in &flips {
+                let sign = if now { 1 } else { -1 };
                 let protected = sign * i64::from(protected);
-                self.change_interest(peer, placement, sign, protected, &mut old);
+                self.change_interest(peer, placement, sign, protected, old);
             }
+        }
+        for &(placement, _) in &flips {
             let host = self.placements[placement].host;
             if self.is_watched(host) {
                 policies.extend(self.groups[group].applied_by.iter().map(|&policy| (host, policy)));
             }
         }
-        old
     }
 
     fn change_interest(
@@ -152,28 +183,28 @@ impl Engine {
         protected: i64,
         old: &mut OldInterests,
     ) {
-        let interest = self.groups[group].interest.entry_or_default(placement);
-        old.entry((group, placement)).or_insert(*interest);
+        let interests = &mut self.groups[group].interest;
+        let interest = interests.entry_or_default(placement);
+        old.push(((group, placement), *interest));
         // Each count is the number of applied groups there, which add and subtract only their own.
         interest.any = (i64::from(interest.any) + any) as u32;
         interest.protected = (i64::from(interest.protected) + protected) as u32;
         if interest.any == 0 {
-            self.groups[group].interest.remove(placement);
+            interests.remove(placement);
         }
     }
 
     // ---- shards ----
 
-    fn settle_shards(
+    fn settle_subscriptions(
         &mut self,
-        journal: &mut Journal,
+        journal: &Journal,
         before: &Map<DomainId, (Vec<DomainId>, bool)>,
         interests: &OldInterests,
-        items: &mut Vec<ItemChange>,
         hosts: &mut HostItems,
     ) {
         let mut candidates: Vec<Candidate> = Vec::new();
-        for (&(group, placement), &old) in interests {
+        for &((group, placement), old) in interests {
             self.candidates_of_interest(group, placement, old, before, &mut candidates);
         }
         for (&domain, (saw, was_spoofable)) in before {
@@ -195,7 +226,6 @@ impl Engine {
         for candidate in candidates {
             self.settle_candidate(candidate, hosts);
         }
-        self.report_shards(journal, items, hosts);
     }
 
     /// Decides whether a host has a shard, because of one of its placements. If the placement needs
@@ -361,7 +391,7 @@ impl Engine {
         hosts: &mut HostItems,
     ) {
         let mut candidates: BTreeSet<(GroupId, HostId)> = BTreeSet::new();
-        for (&(group, placement), _) in interests {
+        for &((group, placement), _) in interests {
             if !self.groups[group].blocks.is_empty() || journal.blocks.contains_key(&group) {
                 candidates.insert((group, self.placements[placement].host));
             }

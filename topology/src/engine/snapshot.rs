@@ -106,6 +106,7 @@ impl Engine {
                 .collect(),
             depths: checked.depths,
             last_uid: snapshot.last_uid,
+            is_load: true,
             ..Preparation::default()
         };
         let mut uids: Vec<Uid> = preparation

@@ -151,13 +151,20 @@ pub(super) enum Term {
 /// What a group is once a policy is applied to it.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
-    /// How many of its ports lie at each placement.
-    pub(super) ports_at: SmallMap<PlacementId, u32>,
-    /// The placements whose interest in the peers has been counted: the keys of `ports_at` as of
-    /// the end of the last transaction.
-    pub(super) counted_at: IdSet<PlacementId>,
+    /// Its ports at each placement. Places without ports are there only within a transaction.
+    pub(super) ports_at: SmallMap<PlacementId, PortsAt>,
     /// The peers of the policies applied to it.
     pub(super) peers: SmallMap<GroupId, PeerCount>,
+}
+
+/// The ports of an applied group at one placement.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct PortsAt {
+    /// How many.
+    pub(super) ports: u32,
+    /// True if the placement's interest in the peers has been counted: if there were ports at the
+    /// end of the last transaction.
+    pub(super) counted: bool,
 }
 
 /// How many policies refer to a peer, and how many of those need protection (guarantee G3).
@@ -248,6 +255,13 @@ pub(super) struct Placement {
     pub(super) domain: DomainId,
     /// How many attached ports there are.
     pub(super) ports: u32,
+}
+
+impl Applied {
+    /// The placements whose interest in the peers has been counted.
+    pub(super) fn counted_at(&self) -> impl Iterator<Item = PlacementId> + use<'_> {
+        self.ports_at.iter().filter(|(_, at)| at.counted).map(|(placement, _)| placement)
+    }
 }
 
 // ---- access to bodies ----
