@@ -5,8 +5,8 @@ use super::api::{Object, Refusal};
 use super::ids::{GroupId, Map};
 use super::state::Engine;
 use crate::model::{
-    GroupTerm, Kind, ObjectKey, Operation, PORT_ADDRESSES_MAX, Resource, Revision, SYSTEM_PROJECT,
-    Spec, TRANSACTION_OPERATIONS_MAX, Transaction, Uid,
+    GroupTerm, Kind, Metadata, ObjectKey, Operation, PORT_ADDRESSES_MAX, Resource, Revision,
+    SYSTEM_PROJECT, Spec, TRANSACTION_OPERATIONS_MAX, Text, Transaction, Uid,
 };
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -47,27 +47,45 @@ pub(super) struct Preparation {
 }
 
 /// What a transaction says of one object.
-struct Named {
-    key: ObjectKey,
-    /// Its slot, if it exists.
-    slot: Option<u32>,
-    /// `None` is a deletion.
-    resource: Option<Resource>,
+enum Named<'a> {
+    Put(&'a Resource),
+    Delete(&'a ObjectKey),
+    /// Not named, but deleted by a cascade.
+    Swept(ObjectKey),
 }
 
-impl Named {
-    fn is(&self, kind: Kind, project: &str, name: &str) -> bool {
-        self.key.kind == kind && *self.key.name == *name && *self.key.project == *project
+impl<'a> Named<'a> {
+    fn parts(&self) -> (Kind, &Text, &Text) {
+        match self {
+            Named::Put(Resource { metadata, spec }) => {
+                (spec.kind(), &metadata.project, &metadata.name)
+            }
+            Named::Delete(ObjectKey { kind, project, name })
+            | Named::Swept(ObjectKey { kind, project, name }) => (*kind, project, name),
+        }
     }
-}
 
-/// The state as it would be: what the transaction names, over what there is.
-struct Overlay<'a> {
-    engine: &'a Engine,
-    named: Vec<Named>,
-    /// Where each stands in `named`, by the hash of its key.
-    places: HashTable<usize>,
-    deletes: bool,
+    fn key(&self) -> ObjectKey {
+        let (kind, project, name) = self.parts();
+        ObjectKey { kind, project: project.clone(), name: name.clone() }
+    }
+
+    fn is(&self, kind: Kind, project: &str, name: &str) -> bool {
+        let parts = self.parts();
+        parts.0 == kind && **parts.2 == *name && **parts.1 == *project
+    }
+
+    fn hash(&self) -> u64 {
+        let (kind, project, name) = self.parts();
+        hash_of(kind, project, name)
+    }
+
+    fn resource(&self) -> Option<&'a Resource> {
+        match self {
+            Named::Put(resource) => Some(resource),
+            Named::Delete(_) | Named::Swept(_) => None,
+        }
+    }
 }
 
 /// Keys are hashed for one transaction, and nothing depends on their order.
@@ -75,33 +93,50 @@ fn hash_of(kind: Kind, project: &str, name: &str) -> u64 {
     FixedState::default().hash_one((kind, project, name))
 }
 
-impl Overlay<'_> {
+/// The state as it would be: what the transaction names, over what there is.
+struct Overlay<'a> {
+    engine: &'a Engine,
+    /// Each with the slot of the object, if it exists.
+    named: Vec<(Named<'a>, Option<u32>)>,
+    /// Where each stands in `named`, by the hash of its key.
+    places: HashTable<usize>,
+    deletes: bool,
+}
+
+impl<'a> Overlay<'a> {
+    fn new(engine: &'a Engine, operations: usize) -> Overlay<'a> {
+        Overlay {
+            engine,
+            named: Vec::with_capacity(operations),
+            places: HashTable::with_capacity(operations),
+            deletes: false,
+        }
+    }
+
     /// Adds what the transaction says of an object; false if it has said something before.
-    fn add(&mut self, named: Named) -> bool {
-        let Named { key: ObjectKey { kind, project, name }, .. } = &named;
-        let hash = hash_of(*kind, project, name);
-        let is_same = |&place: &usize| self.named[place].is(*kind, project, name);
+    fn add(&mut self, named: Named<'a>, slot: Option<u32>) -> bool {
+        let hash = named.hash();
+        let (kind, project, name) = named.parts();
+        let is_same = |&place: &usize| self.named[place].0.is(kind, project, name);
         if self.places.find(hash, is_same).is_some() {
             return false;
         }
-        let rehash = |&place: &usize| {
-            let ObjectKey { kind, project, name } = &self.named[place].key;
-            hash_of(*kind, project, name)
-        };
+        let rehash = |&place: &usize| self.named[place].0.hash();
         self.places.insert_unique(hash, self.named.len(), rehash);
-        self.deletes |= named.resource.is_none();
-        self.named.push(named);
+        self.deletes |= named.resource().is_none();
+        self.named.push((named, slot));
         true
     }
 
-    fn find(&self, key: &ObjectKey) -> Option<&Named> {
-        self.find_named(key.kind, &key.project, &key.name)
+    fn find(&self, kind: Kind, project: &str, name: &str) -> Option<&Named<'a>> {
+        let hash = hash_of(kind, project, name);
+        let is_same = |&place: &usize| self.named[place].0.is(kind, project, name);
+        let place = self.places.find(hash, is_same)?;
+        Some(&self.named[*place].0)
     }
 
-    fn find_named(&self, kind: Kind, project: &str, name: &str) -> Option<&Named> {
-        let hash = hash_of(kind, project, name);
-        let place = self.places.find(hash, |&place| self.named[place].is(kind, project, name))?;
-        Some(&self.named[*place])
+    fn find_key(&self, key: &ObjectKey) -> Option<&Named<'a>> {
+        self.find(key.kind, &key.project, &key.name)
     }
 
     fn exists(&self, kind: Kind, project: &str, name: &str) -> bool {
@@ -109,13 +144,13 @@ impl Overlay<'_> {
         if !self.deletes && self.engine.slot(kind, project, name).is_some() {
             return true;
         }
-        match self.find_named(kind, project, name) {
-            Some(named) => named.resource.is_some(),
+        match self.find(kind, project, name) {
+            Some(named) => named.resource().is_some(),
             None => self.engine.slot(kind, project, name).is_some(),
         }
     }
 
-    fn check_references(&self, key: &ObjectKey, resource: &Resource) -> Result<(), Refusal> {
+    fn check_references(&self, resource: &Resource) -> Result<(), Refusal> {
         let mut dangling = None;
         resource.spec.visit_references(&mut |kind, project, name| {
             if dangling.is_none() && !self.exists(kind, project, name) {
@@ -123,14 +158,14 @@ impl Overlay<'_> {
             }
         });
         match dangling {
-            Some(target) => Err(Refusal::DanglingReference { key: key.clone(), target }),
+            Some(target) => Err(Refusal::DanglingReference { key: resource.key(), target }),
             None => Ok(()),
         }
     }
 
     fn resource(&self, key: &ObjectKey) -> Option<&Resource> {
-        match self.find(key) {
-            Some(named) => named.resource.as_ref(),
+        match self.find_key(key) {
+            Some(named) => named.resource(),
             None => {
                 let slot = self.engine.slot_of(key)?;
                 Some(&self.engine.object(key.kind, slot).resource)
@@ -150,27 +185,12 @@ impl Engine {
         if operations > TRANSACTION_OPERATIONS_MAX {
             return Err(Refusal::TooLarge { operations, max: TRANSACTION_OPERATIONS_MAX });
         }
-        self.prepare_all(transaction, revision)
-    }
-
-    /// [`Engine::prepare`] for any number of operations.
-    pub(super) fn prepare_all(
-        &self,
-        transaction: &Transaction,
-        revision: Revision,
-    ) -> Result<Preparation, Refusal> {
         if let Some(expected) = transaction.expected_revision
             && expected != self.revision
         {
             return Err(Refusal::StateConflict { expected, found: self.revision });
         }
-        let operations = transaction.operations.len();
-        let mut overlay = Overlay {
-            engine: self,
-            named: Vec::with_capacity(operations),
-            places: HashTable::with_capacity(operations),
-            deletes: false,
-        };
+        let mut overlay = Overlay::new(self, operations);
         let mut cascades = Vec::new();
         for operation in &transaction.operations {
             self.take_operation(operation, &mut overlay, &mut cascades)?;
@@ -179,19 +199,21 @@ impl Engine {
         let mut preparation = self.compare(&overlay, revision);
         for change in &preparation.changes {
             if let Some(new) = &change.new {
-                check_resource(&change.key, &new.resource)?;
-                overlay.check_references(&change.key, &new.resource)?;
+                check_resource(&new.resource)?;
+                overlay.check_references(&new.resource)?;
             }
         }
         // Objects that are put as they are escape the cascade, and may now refer to nothing.
         if overlay.deletes {
             for (_, key) in &preparation.unchanged {
                 if let Some(resource) = overlay.resource(key) {
-                    overlay.check_references(key, resource)?;
+                    overlay.check_references(resource)?;
                 }
             }
         }
-        preparation.depths = self.group_depths(&overlay, &preparation.changes)?;
+        let groups = preparation.changes.iter().filter(|change| self.may_change_depth(change));
+        preparation.depths =
+            self.group_depths(&overlay, groups.map(|change| change.key.clone()).collect())?;
         for key in preparation.depths.keys() {
             if let Some(slot) = self.slot_of(key) {
                 let depth = self.groups[GroupId(slot)].depth;
@@ -201,32 +223,72 @@ impl Engine {
         Ok(preparation)
     }
 
+    /// Checks the objects of a whole state as those of a transaction are checked, and makes of them
+    /// what an empty engine loads.
+    pub(super) fn prepare_load(
+        &self,
+        objects: Vec<Object>,
+        last_uid: u64,
+    ) -> Result<Preparation, Refusal> {
+        let mut overlay = Overlay::new(self, objects.len());
+        for object in &objects {
+            if !overlay.add(Named::Put(&object.resource), None) {
+                return Err(Refusal::NamedTwice { key: object.resource.key() });
+            }
+        }
+        let mut nested = Vec::new();
+        for Object { resource, .. } in &objects {
+            check_resource(resource)?;
+            overlay.check_references(resource)?;
+            if matches!(&*resource.spec, Spec::Group(spec) if spec.group_refs().next().is_some()) {
+                nested.push(resource.key());
+            }
+        }
+        let depths = self.group_depths(&overlay, nested)?;
+        drop(overlay);
+        let changes = objects.into_iter().enumerate().map(|(place, object)| Prepared {
+            key: object.resource.key(),
+            place,
+            old: None,
+            new: Some(object),
+        });
+        Ok(Preparation {
+            changes: changes.collect(),
+            depths,
+            last_uid,
+            is_load: true,
+            ..Preparation::default()
+        })
+    }
+
     fn take_operation<'t>(
         &self,
         operation: &'t Operation,
-        overlay: &mut Overlay<'_>,
+        overlay: &mut Overlay<'t>,
         cascades: &mut Vec<(&'t ObjectKey, bool)>,
     ) -> Result<(), Refusal> {
-        let (key, expected, resource) = match operation {
+        let (named, expected) = match operation {
             Operation::Put { resource, expected_revision } => {
-                (resource.key(), expected_revision, Some(resource.clone()))
+                (Named::Put(resource), expected_revision)
             }
             Operation::Delete { key, cascade, expected_revision } => {
                 cascades.push((key, *cascade));
-                (key.clone(), expected_revision, None)
+                (Named::Delete(key), expected_revision)
             }
         };
-        let slot = self.slot_of(&key);
-        let found = slot.map(|slot| self.object(key.kind, slot).revision);
-        if resource.is_none() && found.is_none() {
-            return Err(Refusal::NotFound { key });
+        let (kind, project, name) = named.parts();
+        let slot = self.slot(kind, project, name);
+        let found = slot.map(|slot| self.object(kind, slot).revision);
+        if named.resource().is_none() && found.is_none() {
+            return Err(Refusal::NotFound { key: named.key() });
         }
         if let Some(expected) = *expected
             && expected != found.unwrap_or(0)
         {
-            return Err(Refusal::Conflict { key, expected, found: found.unwrap_or(0) });
+            let found = found.unwrap_or(0);
+            return Err(Refusal::Conflict { key: named.key(), expected, found });
         }
-        if overlay.add(Named { key, slot, resource }) {
+        if overlay.add(named, slot) {
             return Ok(());
         }
         let key = match operation {
@@ -250,9 +312,9 @@ impl Engine {
         while let Some(key) = queue.pop() {
             for user in self.users(&key) {
                 // A cascade also goes on through what is deleted by name and without cascade.
-                let is_put = overlay.find(&user).is_some_and(|named| named.resource.is_some());
+                let is_put = overlay.find_key(&user).is_some_and(|n| n.resource().is_some());
                 if !is_put && seen.insert(user.clone()) {
-                    if overlay.find(&user).is_none() {
+                    if overlay.find_key(&user).is_none() {
                         swept.insert(user.clone());
                     }
                     queue.push(user);
@@ -261,11 +323,11 @@ impl Engine {
         }
         for key in swept {
             let slot = self.slot_of(&key);
-            overlay.add(Named { key, slot, resource: None });
+            overlay.add(Named::Swept(key), slot);
         }
         for (key, _) in deleted.into_iter().filter(|(_, cascade)| !cascade) {
             let mut users = self.users(key);
-            users.retain(|user| overlay.find(user).is_none());
+            users.retain(|user| overlay.find_key(user).is_none());
             if !users.is_empty() {
                 return Err(Refusal::StillUsed { key: key.clone(), users });
             }
@@ -279,13 +341,13 @@ impl Engine {
             last_uid: self.last_uid,
             ..Preparation::default()
         };
-        for (place, Named { key, slot, resource }) in overlay.named.iter().enumerate() {
-            let old = slot.map(|slot| self.object(key.kind, slot));
-            let new = match (resource, old) {
+        for (place, (named, slot)) in overlay.named.iter().enumerate() {
+            let old = slot.map(|slot| self.object(named.parts().0, slot));
+            let new = match (named.resource(), old) {
                 (None, _) => None,
                 (Some(resource), Some(old)) => {
                     if old.resource == *resource {
-                        preparation.unchanged.push((place, key.clone()));
+                        preparation.unchanged.push((place, named.key()));
                         continue;
                     }
                     Some(Object { resource: resource.clone(), revision, ..*old })
@@ -300,7 +362,7 @@ impl Engine {
                     })
                 }
             };
-            preparation.changes.push(Prepared { key: key.clone(), place, old: old.cloned(), new });
+            preparation.changes.push(Prepared { key: named.key(), place, old: old.cloned(), new });
         }
         preparation
     }
@@ -315,17 +377,12 @@ impl Engine {
         was_deep || spec.group_refs().next().is_some()
     }
 
-    /// The depths of the groups that change and of those above them; refuses cycles.
+    /// The depths of groups that change and of those above them; refuses cycles.
     fn group_depths(
         &self,
         overlay: &Overlay<'_>,
-        changes: &[Prepared],
+        mut affected: Vec<ObjectKey>,
     ) -> Result<Map<ObjectKey, u32>, Refusal> {
-        let mut affected: Vec<ObjectKey> = changes
-            .iter()
-            .filter(|change| self.may_change_depth(change))
-            .map(|change| change.key.clone())
-            .collect();
         let mut seen: BTreeSet<ObjectKey> = affected.iter().cloned().collect();
         let mut next = 0;
         while next < affected.len() {
@@ -398,12 +455,12 @@ fn too_deep(key: &ObjectKey) -> Refusal {
 }
 
 /// The rules that concern one resource alone.
-fn check_resource(key: &ObjectKey, resource: &Resource) -> Result<(), Refusal> {
-    let invalid = |problem: String| Err(Refusal::Invalid { key: key.clone(), problem });
-    if key.kind.is_fleet_wide() && &*key.project != SYSTEM_PROJECT {
+fn check_resource(resource: &Resource) -> Result<(), Refusal> {
+    let invalid = |problem: String| Err(Refusal::Invalid { key: resource.key(), problem });
+    let Metadata { project, name, .. } = &resource.metadata;
+    if resource.spec.kind().is_fleet_wide() && **project != *SYSTEM_PROJECT {
         return invalid(format!(
-            "hosts belong to project {SYSTEM_PROJECT:?}, not {:?}: leave the project out",
-            key.project
+            "hosts belong to project {SYSTEM_PROJECT:?}, not {project:?}: leave the project out"
         ));
     }
     match &*resource.spec {
@@ -414,9 +471,8 @@ fn check_resource(key: &ObjectKey, resource: &Resource) -> Result<(), Refusal> {
                     port.addresses.len()
                 ));
             }
-            let mut seen = BTreeSet::new();
-            for &address in &port.addresses {
-                if !seen.insert(address) {
+            for (at, &address) in port.addresses.iter().enumerate() {
+                if port.addresses[..at].contains(&address) {
                     return invalid(format!("address {address} is listed twice: keep one"));
                 }
                 if !is_endpoint_address(address) {
@@ -428,7 +484,7 @@ fn check_resource(key: &ObjectKey, resource: &Resource) -> Result<(), Refusal> {
             }
         }
         Spec::LogicalRouter(router) => {
-            let me = (&key.project, &key.name);
+            let me = (project, name);
             for other in router.uplinks.iter().chain(&router.peerings) {
                 if (&other.project, &other.name) == me {
                     return invalid("it names itself as an uplink or peering".to_owned());

@@ -5,9 +5,8 @@
 
 use super::api::Object;
 use super::journal::Journal;
-use super::prepare::{Preparation, Prepared};
 use super::state::Engine;
-use crate::model::{Kind, Operation, Revision, Transaction, Uid, Vni};
+use crate::model::{Kind, Revision, Uid, Vni};
 use crate::view::ItemKey;
 
 /// The state of an engine.
@@ -79,36 +78,9 @@ impl Engine {
     pub fn import(snapshot: Snapshot) -> Result<Engine, SnapshotError> {
         let mut engine = Engine::new();
         // The same checks as for a transaction: a snapshot is input like any other.
-        let check = Transaction {
-            operations: snapshot
-                .objects
-                .iter()
-                .map(|object| Operation::Put {
-                    resource: object.resource.clone(),
-                    expected_revision: None,
-                })
-                .collect(),
-            expected_revision: None,
-        };
         let refused = |refusal: super::Refusal| SnapshotError(refusal.to_string());
-        let checked = engine.prepare_all(&check, snapshot.revision).map_err(refused)?;
-        let preparation = Preparation {
-            changes: snapshot
-                .objects
-                .into_iter()
-                .enumerate()
-                .map(|(place, object)| Prepared {
-                    key: object.resource.key(),
-                    place,
-                    old: None,
-                    new: Some(object),
-                })
-                .collect(),
-            depths: checked.depths,
-            last_uid: snapshot.last_uid,
-            is_load: true,
-            ..Preparation::default()
-        };
+        let preparation =
+            engine.prepare_load(snapshot.objects, snapshot.last_uid).map_err(refused)?;
         let mut uids: Vec<Uid> = preparation
             .changes
             .iter()
