@@ -20,7 +20,7 @@ use super::journal::Journal;
 use super::prepare::{Preparation, Prepared};
 use super::state::{Engine, Group, Host, Policy, Port, Router, Service, Switch, Watched};
 use crate::model::{
-    AddressBlocks, Kind, ObjectKey, Revision, SYSTEM_PROJECT, Spec, Transaction, Vni,
+    AddressBlocks, Kind, Metadata, ObjectKey, Revision, SYSTEM_PROJECT, Spec, Transaction, Vni,
 };
 use crate::view::ItemKey;
 use smallvec::SmallVec;
@@ -78,7 +78,7 @@ impl Engine {
         undone: Option<&Journal>,
     ) -> Result<(Changes, Journal), Refusal> {
         let marks = (self.last_uid, self.last_vni);
-        let mut journal = Journal { is_load: preparation.is_load, ..Journal::default() };
+        let mut journal = Journal::default();
         if let Some(undone) = undone {
             // A port that clashed is not found by its address, unless it is put back once more.
             for port in undone.detached.iter() {
@@ -102,9 +102,7 @@ impl Engine {
         }
         self.last_uid = preparation.last_uid;
         let mut changes = self.settle(&mut journal, revision);
-        if !journal.is_load {
-            changes.objects = object_changes(self, preparation);
-        }
+        changes.objects = object_changes(self, preparation);
         if let Some(refusal) = duplicate_address(&journal) {
             self.undo(preparation, journal, marks);
             return Err(refusal);
@@ -251,19 +249,18 @@ impl Engine {
     /// Gives a new object a slot and a name. An object that comes back has its old slot still.
     fn create(&mut self, journal: &mut Journal, key: &ObjectKey, object: &Object) -> u32 {
         let slot = match self.uids.get(&object.uid) {
-            Some(&(_, slot)) => {
-                self.revive(journal, key.kind, slot);
-                slot
-            }
-            None => self.occupy(journal, key.kind, object.clone()),
+            Some(&(_, slot)) => slot,
+            None => self.occupy(key.kind, object.clone()),
         };
+        self.enter(journal, key.kind, slot);
         let project = self.names.insert(key.kind, &key.project, &key.name, slot).clone();
         self.object_mut(key.kind, slot).resource.metadata.project = project;
         self.uids.insert(object.uid, (key.kind, slot));
         slot
     }
 
-    fn revive(&mut self, journal: &mut Journal, kind: Kind, slot: u32) {
+    /// Makes a new object, or one that comes back, known to the transaction.
+    pub(super) fn enter(&mut self, journal: &mut Journal, kind: Kind, slot: u32) {
         match kind {
             Kind::LogicalSwitch => self.settle_node(journal, Node::Switch(SwitchId(slot))),
             Kind::LogicalRouter => self.settle_node(journal, Node::Router(RouterId(slot))),
@@ -278,7 +275,8 @@ impl Engine {
         }
     }
 
-    fn occupy(&mut self, journal: &mut Journal, kind: Kind, object: Object) -> u32 {
+    /// Puts an object into a slot that is free.
+    pub(super) fn occupy(&mut self, kind: Kind, object: Object) -> u32 {
         match kind {
             Kind::Host => {
                 self.hosts
@@ -298,7 +296,6 @@ impl Engine {
                     routers: Vec::new(),
                     groups: Vec::new(),
                 });
-                self.settle_node(journal, Node::Switch(id));
                 id.0
             }
             Kind::LogicalRouter => {
@@ -311,7 +308,6 @@ impl Engine {
                     peered_by: Vec::new(),
                     groups: Vec::new(),
                 });
-                self.settle_node(journal, Node::Router(id));
                 id.0
             }
             Kind::LogicalPort => {
@@ -324,8 +320,6 @@ impl Engine {
                     groups: SmallVec::new(),
                     version: 0,
                 });
-                journal.ports.insert(id, None);
-                journal.detached.insert(id);
                 id.0
             }
             Kind::Group => {
@@ -355,7 +349,6 @@ impl Engine {
                     services: Vec::new(),
                     version: 0,
                 });
-                journal.policies.insert(id, None);
                 id.0
             }
         }
@@ -420,8 +413,8 @@ impl Engine {
     }
 
     /// Enters a detached port into the tables of its switch, host and signature, by its spec.
-    fn plug(&mut self, id: PortId) {
-        let resource = self.ports[id].object.resource.clone();
+    pub(super) fn plug(&mut self, id: PortId) {
+        let resource = &self.ports[id].object.resource;
         let Spec::LogicalPort(spec) = &*resource.spec else { return };
         let slot = self.slot(Kind::LogicalSwitch, &spec.switch.project, &spec.switch.name);
         // `prepare` refuses transactions with dangling references.
@@ -431,7 +424,11 @@ impl Engine {
             .as_ref()
             .and_then(|host| self.slot(Kind::Host, SYSTEM_PROJECT, host))
             .map(HostId);
-        let signature = self.signature(&resource.metadata.project, &resource.metadata.labels);
+        let Metadata { project, labels, .. } = &resource.metadata;
+        let signature = match self.find_signature(project, labels) {
+            Some(signature) => signature,
+            None => self.make_signature(project.clone(), labels.clone()),
+        };
         self.signatures[signature].ports.insert(id);
         // Ports with equal labels share one copy of them.
         let labels = self.signatures[signature].labels.clone();
@@ -637,7 +634,7 @@ impl Engine {
     // ---- undoing ----
 
     /// Gives components the identities they had before the transaction that is being undone.
-    fn restore_vnis(&mut self, back: &Journal, forward: &Journal) {
+    pub(super) fn restore_vnis(&mut self, back: &Journal, forward: &Journal) {
         let mut wanted: Map<DomainId, Vni> = Map::default();
         let mut collect = |engine: &Engine, uid, vni| {
             let Some(&(kind, slot)) = engine.uids.get(&uid) else { return };
@@ -689,7 +686,7 @@ impl Engine {
 
 /// The refusal of two ports with one address. Of several, the first by address and names: dense
 /// identifiers differ from replica to replica, and may not show in an outcome.
-fn duplicate_address(journal: &Journal) -> Option<Refusal> {
+pub(super) fn duplicate_address(journal: &Journal) -> Option<Refusal> {
     let named = journal.clashes.iter().filter_map(|((_, address), ports)| {
         let mut ports = ports.iter();
         Some((*address, ports.next()?, ports.next()?))

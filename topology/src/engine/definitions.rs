@@ -178,7 +178,7 @@ impl Engine {
     }
 
     /// Computes a group's blocks from its spec and the groups further in. True if they changed.
-    fn update_blocks(&mut self, journal: &mut Journal, id: GroupId) -> bool {
+    pub(super) fn update_blocks(&mut self, journal: &mut Journal, id: GroupId) -> bool {
         let group = &self.groups[id];
         let mut blocks = AddressBlocks::from_cidr_blocks(&group.spec().blocks);
         for term in &group.terms {

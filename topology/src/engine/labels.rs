@@ -141,12 +141,14 @@ fn selected(terms: &[GroupTerm], own: &Text, project: &Text, labels: &Labels) ->
 }
 
 impl Engine {
-    /// The signature for a project and labels; made if there is none.
-    pub(super) fn signature(&mut self, project: &Text, labels: &Arc<Labels>) -> SignatureId {
-        if let Some(&id) = self.signature_ids.get(&SignatureRef(project, labels)) {
-            return id;
-        }
-        let groups = self.groups_that_select(project, labels);
+    /// The signature for a project and labels, if some port has it.
+    pub(super) fn find_signature(&self, project: &Text, labels: &Labels) -> Option<SignatureId> {
+        self.signature_ids.get(&SignatureRef(project, labels)).copied()
+    }
+
+    /// A new signature for a project and labels.
+    pub(super) fn make_signature(&mut self, project: Text, labels: Arc<Labels>) -> SignatureId {
+        let groups = self.groups_that_select(&project, &labels);
         let id = self.signatures.insert(Signature {
             project: project.clone(),
             labels: labels.clone(),
@@ -158,7 +160,7 @@ impl Engine {
             self.groups[group].signatures.insert(id);
         }
         let index = &mut self.selectors;
-        enter(&mut index.by_project, &**project, || project.clone(), id);
+        enter(&mut index.by_project, &*project, || project.clone(), id);
         for (key, value) in labels.iter() {
             enter(&mut index.by_key, &**key, || key.clone(), id);
             let pair = || (key.clone(), value.clone());

@@ -205,10 +205,16 @@ impl Engine {
                     version: 0,
                 });
                 sorted_insert(&mut self.groups[group].shards, (domain, shard));
-                journal.shards.insert(shard, ShardChange::default());
+                if !journal.is_load {
+                    journal.shards.insert(shard, ShardChange::default());
+                }
                 shard
             }
         };
+        if journal.is_load {
+            self.shards[shard].members.insert(id);
+            return;
+        }
         let change = self.remember_shard(journal, shard);
         // A new shard is told as a whole.
         if change.existed {
@@ -269,13 +275,17 @@ impl Engine {
         domain: DomainId,
     ) -> PlacementId {
         if let Some(placement) = self.placement_of(host, domain) {
-            journal.placements.entry(placement).or_insert(true);
+            if !journal.is_load {
+                journal.placements.entry(placement).or_insert(true);
+            }
             return placement;
         }
         let placement = self.placements.insert(Placement { host, domain, ports: 0 });
         sorted_insert(&mut self.hosts[host].placements, (domain, placement));
         self.domains[domain].placements.insert(placement);
-        journal.placements.insert(placement, false);
+        if !journal.is_load {
+            journal.placements.insert(placement, false);
+        }
         placement
     }
 

@@ -15,7 +15,7 @@
 //! | `settle` | net changes, and whom they matter to |
 //! | `items` | contents and subscribers of items |
 //! | `queries`, `explain`, `verdict` | questions |
-//! | `snapshot` | the whole state as values |
+//! | `snapshot`, `restore` | the whole state as values, and back |
 
 mod api;
 mod apply;
@@ -31,6 +31,7 @@ mod membership;
 mod names;
 mod prepare;
 mod queries;
+mod restore;
 mod settle;
 mod small_map;
 mod snapshot;

@@ -59,6 +59,12 @@ impl Names {
         &project.name
     }
 
+    /// The copy of a project's name that its objects share; the one given, if it has none yet.
+    pub(super) fn share(&self, project: &Text) -> Text {
+        let known = self.by_name.get(project).map(|&id| &self.projects[id].name);
+        known.unwrap_or(project).clone()
+    }
+
     /// Takes an object's name out, and with its last object its project.
     pub(super) fn remove(&mut self, kind: Kind, project: &str, name: &str) {
         let Some(&id) = self.by_name.get(project) else { return };

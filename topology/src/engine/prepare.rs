@@ -42,8 +42,6 @@ pub(super) struct Preparation {
     pub(super) depths_before: Map<ObjectKey, u32>,
     /// The last uid given out.
     pub(super) last_uid: u64,
-    /// True if this is a whole state that is loaded into an empty engine.
-    pub(super) is_load: bool,
 }
 
 /// What a transaction says of one object.
@@ -223,42 +221,24 @@ impl Engine {
         Ok(preparation)
     }
 
-    /// Checks the objects of a whole state as those of a transaction are checked, and makes of them
-    /// what an empty engine loads.
-    pub(super) fn prepare_load(
-        &self,
-        objects: Vec<Object>,
-        last_uid: u64,
-    ) -> Result<Preparation, Refusal> {
+    /// Checks the objects of a whole state, for an empty engine, as those of a transaction are
+    /// checked. Returns the depths of the groups that refer to others.
+    pub(super) fn check_state(&self, objects: &[Object]) -> Result<Map<ObjectKey, u32>, Refusal> {
         let mut overlay = Overlay::new(self, objects.len());
-        for object in &objects {
+        for object in objects {
             if !overlay.add(Named::Put(&object.resource), None) {
                 return Err(Refusal::NamedTwice { key: object.resource.key() });
             }
         }
         let mut nested = Vec::new();
-        for Object { resource, .. } in &objects {
+        for Object { resource, .. } in objects {
             check_resource(resource)?;
             overlay.check_references(resource)?;
             if matches!(&*resource.spec, Spec::Group(spec) if spec.group_refs().next().is_some()) {
                 nested.push(resource.key());
             }
         }
-        let depths = self.group_depths(&overlay, nested)?;
-        drop(overlay);
-        let changes = objects.into_iter().enumerate().map(|(place, object)| Prepared {
-            key: object.resource.key(),
-            place,
-            old: None,
-            new: Some(object),
-        });
-        Ok(Preparation {
-            changes: changes.collect(),
-            depths,
-            last_uid,
-            is_load: true,
-            ..Preparation::default()
-        })
+        self.group_depths(&overlay, nested)
     }
 
     fn take_operation<'t>(

@@ -51,8 +51,8 @@ impl Engine {
             self.settle_policies(journal, policies, &mut items, &mut hosts);
             self.settle_ports(journal, &mut items, &mut hosts);
             self.settle_locators(journal, &mut items);
+            self.settle_domains(journal, &before, &mut items, &mut hosts);
         }
-        self.settle_domains(journal, &before, &mut items, &mut hosts);
         self.drop_unused(journal);
 
         // Runs that are sorted already, for the most part: this merges them.
@@ -207,7 +207,8 @@ impl Engine {
         for &((group, placement), old) in interests {
             self.candidates_of_interest(group, placement, old, before, &mut candidates);
         }
-        for (&domain, (saw, was_spoofable)) in before {
+        // Of a state that is loaded every interest is new, and looked at as such.
+        for (&domain, (saw, was_spoofable)) in before.iter().filter(|_| !journal.is_load) {
             self.candidates_of_domain(journal, domain, saw, *was_spoofable, &mut candidates);
         }
         for (&id, change) in &journal.shards {

@@ -79,13 +79,8 @@ impl Engine {
         let mut engine = Engine::new();
         // The same checks as for a transaction: a snapshot is input like any other.
         let refused = |refusal: super::Refusal| SnapshotError(refusal.to_string());
-        let preparation =
-            engine.prepare_load(snapshot.objects, snapshot.last_uid).map_err(refused)?;
-        let mut uids: Vec<Uid> = preparation
-            .changes
-            .iter()
-            .filter_map(|change| Some(change.new.as_ref()?.uid))
-            .collect();
+        let depths = engine.check_state(&snapshot.objects).map_err(refused)?;
+        let mut uids: Vec<Uid> = snapshot.objects.iter().map(|object| object.uid).collect();
         uids.sort_unstable();
         if uids.windows(2).any(|pair| pair[0] == pair[1])
             || uids.last().is_some_and(|uid| uid.0 > snapshot.last_uid)
@@ -94,7 +89,8 @@ impl Engine {
         }
         let mut identities = Journal::default();
         identities.vnis.extend(snapshot.vnis);
-        engine.execute(&preparation, snapshot.revision, Some(&identities)).map_err(refused)?;
+        engine.load(snapshot.objects, &depths, &identities).map_err(refused)?;
+        engine.last_uid = snapshot.last_uid;
         for (key, version) in snapshot.versions {
             engine.set_version(key, version);
         }
