@@ -2,16 +2,19 @@
 //!
 //! The bytes are a function of the state: every replica makes the same snapshot at the same index.
 
+mod ports;
+
 use super::wire;
+use ports::{PORTS_PER_RECORD_MAX, PortsReader, PortsWriter};
 use prost::Message;
 use spanwire_adminproto::convert;
 use spanwire_topology::engine::{self, Object};
-use spanwire_topology::model::{Revision, Uid, Vni};
+use spanwire_topology::model::{Revision, Spec, Uid, Vni};
 use spanwire_topology::view::ItemKey;
 use wire::snapshot_record::Record;
 
 /// The format written here, and the newest one that is read.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Versions in one record.
 const VERSIONS_PER_RECORD_MAX: usize = 65_536;
 
@@ -51,8 +54,23 @@ pub fn encode_snapshot(snapshot: &engine::Snapshot, applied_index: u64) -> Vec<u
         last_vni: *last_vni,
     };
     push(&mut bytes, Record::Header(header));
+    let mut ports = PortsWriter::default();
     for object in objects {
+        if let Spec::LogicalPort(spec) = &*object.resource.spec {
+            ports.push(object, spec);
+            if ports.len() == PORTS_PER_RECORD_MAX {
+                push(&mut bytes, Record::Ports(std::mem::take(&mut ports).finish()));
+            }
+            continue;
+        }
+        // Objects keep their order, and with it a state has one encoding.
+        if ports.len() > 0 {
+            push(&mut bytes, Record::Ports(std::mem::take(&mut ports).finish()));
+        }
         push(&mut bytes, Record::Object(convert::from_object(object)));
+    }
+    if ports.len() > 0 {
+        push(&mut bytes, Record::Ports(ports.finish()));
     }
     let domains = wire::SnapshotDomains {
         uids: vnis.iter().map(|(uid, _)| uid.0).collect(),
@@ -111,6 +129,7 @@ pub fn decode_snapshot(mut bytes: &[u8]) -> Result<(engine::Snapshot, u64), Snap
 #[derive(Default)]
 struct Reader {
     snapshot: engine::Snapshot,
+    ports: PortsReader,
     applied_index: Option<u64>,
     is_complete: bool,
     records: usize,
@@ -132,6 +151,7 @@ impl Reader {
         match record {
             Record::Header(header) => self.take_header(&header),
             Record::Object(resource) => self.take_object(&resource),
+            Record::Ports(ports) => self.take_ports(&ports),
             Record::Domains(domains) => self.take_domains(&domains),
             Record::Versions(versions) => self.take_versions(&versions),
             Record::Trailer(trailer) => self.take_trailer(&trailer),
@@ -166,6 +186,12 @@ impl Reader {
             revision: status.revision,
             resource,
         });
+        Ok(())
+    }
+
+    fn take_ports(&mut self, ports: &wire::SnapshotPorts) -> Result<(), SnapshotError> {
+        let ports = self.ports.read(ports).map_err(|problem| self.malformed(&problem))?;
+        self.snapshot.objects.extend(ports);
         Ok(())
     }
 
@@ -270,9 +296,9 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_by_name() {
         let mut bytes = Vec::new();
-        let header = wire::SnapshotHeader { format: 2, ..wire::SnapshotHeader::default() };
+        let header = wire::SnapshotHeader { format: 3, ..wire::SnapshotHeader::default() };
         push(&mut bytes, Record::Header(header));
         let error = decode_snapshot(&bytes).unwrap_err().to_string();
-        assert_eq!(error, "the snapshot has format 2, this release reads up to 1: upgrade it");
+        assert_eq!(error, "the snapshot has format 3, this release reads up to 2: upgrade it");
     }
 }
