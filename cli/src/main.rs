@@ -26,6 +26,11 @@ mod fleet;
 use clap::Parser;
 use std::process::ExitCode;
 
+/// A controller holds millions of small objects; see the reason beside the dependency.
+#[cfg(feature = "controller")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match verbs::run(cli) {
