@@ -1,9 +1,13 @@
 # demo    show all of it on this machine (as root with real packets, else on the record driver)
 # test    every test
 # verify  what must hold before a change goes in: format, lints, each crate alone, tests, docs,
-#         benches build, fuzz targets run a minute each. CI runs this and nothing else.
+#         benches build, instructions of the hot paths are as they were, fuzz targets run a minute
+#         each. CI runs this and nothing else.
 # fix     put right what can be put right mechanically
 # bench   the measurements; see benches/README.md
+# instructions
+#         compare what the hot paths take with benches/baselines.json, or with UPDATE_BASELINES=1
+#         write that file anew
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := verify
@@ -13,7 +17,7 @@ CRATES := topology oracle manifest adminproto hostproto controller agent import 
 # Seconds to each fuzz target.
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo test verify fix bench packages format lint alone docs build-benches fuzz deny
+.PHONY: demo test verify fix bench packages format lint alone docs build-benches instructions fuzz deny
 
 demo: packages
 	$(CARGO) run --release -- demo $(DEMO_FLAGS)
@@ -21,17 +25,21 @@ demo: packages
 test: packages
 	$(CARGO) test --workspace
 
-verify: packages format lint alone test docs build-benches fuzz deny
+verify: packages format lint alone test docs build-benches instructions fuzz deny
 	@echo "verify: all of it holds"
 
 fix:
 	$(CARGO) fmt --all
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
-bench:
-	for scenario in compute compute-one; do \
-	  $(CARGO) run --release --quiet -p spanwire-benches -- $$scenario; \
-	done
+BENCH := $(CARGO) run --release --quiet -p spanwire-benches --
+# A run each, smallest first; `metro:--from:snapshot` is `metro --from snapshot`.
+SCENARIOS := compute compute-one compute-company cut change link metro metro:--from:snapshot
+
+# The runs go to target/bench.jsonl, a JSON object a line, and are shown as tables.
+bench: build-benches
+	for scenario in $(SCENARIOS); do $(BENCH) $${scenario//:/ } --json; done >target/bench.jsonl
+	$(BENCH) table <target/bench.jsonl
 
 # The Debian packages that tests and the demo run: installed if this is root, else listed.
 packages:
@@ -55,6 +63,10 @@ docs:
 # Built, not run: a bench that no longer compiles measures nothing.
 build-benches:
 	$(CARGO) build --release -p spanwire-benches --all-targets
+
+# Counts instead of times, so that a slow-down shows on a machine that does other things as well.
+instructions: packages build-benches
+	$(BENCH) instructions
 
 fuzz:
 	FUZZ_SECONDS=$(FUZZ_SECONDS) fuzz/run

@@ -1,59 +1,69 @@
 //! Spanwire's scenarios, each from a seed, each next to a lower bound. See benches/README.md.
 
-mod memory;
-mod report;
+mod arguments;
+mod instructions;
+mod measure;
 mod scenarios;
+mod workloads;
 
-use clap::{Parser, Subcommand};
-use report::Report;
+use arguments::{Arguments, Scenario, Source};
+use clap::Parser;
+use measure::Report;
 use std::process::ExitCode;
-
-/// Runs one scenario and prints what it measured.
-#[derive(Parser)]
-#[command(version, about)]
-struct Arguments {
-    #[command(subcommand)]
-    scenario: Scenario,
-    /// Print one JSON object instead of a table.
-    #[arg(long, global = true)]
-    json: bool,
-    /// The seed of everything that is drawn by chance.
-    #[arg(long, global = true, default_value_t = 1)]
-    seed: u64,
-    /// A factor on the size of the workload, above 0 and up to 10.
-    #[arg(long, global = true, default_value_t = 1.0, value_parser = parse_scale)]
-    scale: f64,
-}
-
-#[derive(Subcommand)]
-enum Scenario {
-    /// 25,000 namespaces of 4 pods and 3 network policies on 1,000 hosts, from empty to views.
-    Compute,
-    /// One namespace with 10,000 pods and 10,000 policies that select and admit one label.
-    ComputeOne,
-}
-
-fn parse_scale(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(scale) if scale > 0.0 && scale <= 10.0 => Ok(scale),
-        _ => Err("expected a number above 0 and up to 10".to_owned()),
-    }
-}
+use workloads::{compute, compute_company, compute_one};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result: Result<Report, String> = match &arguments.scenario {
-        Scenario::Compute => scenarios::compute::run(arguments.seed, arguments.scale),
-        Scenario::ComputeOne => scenarios::compute_one::run(arguments.seed, arguments.scale),
-    };
-    match result {
-        Ok(report) => {
-            report.print(arguments.json);
-            ExitCode::SUCCESS
-        }
+    match run(&arguments) {
+        Ok(code) => code,
         Err(problem) => {
             eprintln!("spanwire-benches: {problem}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+    let Arguments { seed, scale, .. } = *arguments;
+    let report: Report = match &arguments.scenario {
+        Scenario::Compute => scenarios::load("compute", seed, compute::resources(seed, scale)),
+        Scenario::ComputeOne => {
+            scenarios::load("compute-one", seed, compute_one::resources(seed, scale))
+        }
+        Scenario::ComputeCompany => {
+            scenarios::load("compute-company", seed, compute_company::resources(seed, scale))
+        }
+        Scenario::Metro { from } => {
+            let ports = scaled(arguments::METRO_PORTS, scale);
+            match from {
+                Source::Empty => scenarios::metro(seed, ports),
+                Source::Snapshot => scenarios::metro_from_snapshot(seed, ports),
+            }
+        }
+        Scenario::Change { ports, tenant_hosts, operations } => {
+            scenarios::change(seed, &scaled_all(ports, scale), *tenant_hosts, *operations)
+        }
+        Scenario::Link { ports, tenant_hosts, links } => {
+            scenarios::link(seed, &scaled_all(ports, scale), *tenant_hosts, *links)
+        }
+        Scenario::Cut => scenarios::cut(seed),
+        Scenario::Instructions(options) => return instructions::compare(options),
+        Scenario::HotPaths => return instructions::run_hot_paths().map(|()| ExitCode::SUCCESS),
+        Scenario::Table => {
+            let lines = std::io::read_to_string(std::io::stdin())
+                .map_err(|error| format!("standard input: {error}"))?;
+            print!("{}", measure::to_markdown(&lines)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+    }?;
+    report.print(arguments.json);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn scaled(ports: usize, scale: f64) -> usize {
+    (ports as f64 * scale) as usize
+}
+
+fn scaled_all(ports: &[usize], scale: f64) -> Vec<usize> {
+    ports.iter().map(|&ports| scaled(ports, scale)).collect()
 }

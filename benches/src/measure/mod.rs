@@ -1,0 +1,20 @@
+//! How things are measured: time of the wall and of the processor, memory, percentiles, what hosts
+//! have, and the lower bounds that figures stand next to.
+
+mod bound;
+mod memory;
+mod percentiles;
+mod report;
+mod saved;
+mod stopwatch;
+mod table;
+mod views;
+
+pub(crate) use bound::{Pairs, Walk};
+pub(crate) use memory::{peak_rss_mib, restart_peak_rss, rss_mib};
+pub(crate) use percentiles::Percentiles;
+pub(crate) use report::{Report, ratio, rounded};
+pub(crate) use saved::Saved;
+pub(crate) use stopwatch::{Spent, Stopwatch};
+pub(crate) use table::to_markdown;
+pub(crate) use views::Views;
