@@ -12,6 +12,10 @@ use measure::Report;
 use std::process::ExitCode;
 use workloads::{compute, compute_company, compute_one};
 
+/// The allocator of the binary that is shipped, so that what is measured is what runs.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {

@@ -1,24 +1,25 @@
-//! The saved state of an engine: the one place that knows in what form it is kept.
+//! The saved state of an engine: the bytes that a replica keeps on disk and ships to another.
 
+use spanwire_controller::state::{decode_snapshot, encode_snapshot};
 use spanwire_topology::Engine;
-use spanwire_topology::engine::Snapshot;
 
-/// A state that was saved: the values of [`Engine::export`], which take part in the memory of the
-/// process. A format in bytes goes here, and nothing else in the scenarios has to change.
-pub(crate) struct Saved(Snapshot);
+/// A state that was saved.
+pub(crate) struct Saved(Vec<u8>);
 
 impl Saved {
     pub(crate) fn of(engine: &Engine) -> Saved {
-        Saved(engine.export())
+        Saved(encode_snapshot(&engine.export(), engine.revision()))
     }
 
     /// The engine again; the saved state is used up.
     pub(crate) fn load(self) -> Result<Engine, String> {
-        Engine::import(self.0).map_err(|error| error.to_string())
+        let (snapshot, _) = decode_snapshot(&self.0).map_err(|error| error.to_string())?;
+        drop(self);
+        Engine::import(snapshot).map_err(|error| error.to_string())
     }
 
-    /// How many bytes the saved state has, if it is kept as bytes.
-    pub(crate) fn bytes(&self) -> Option<usize> {
-        None
+    /// How many bytes the saved state has.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.len()
     }
 }

@@ -39,9 +39,7 @@ pub(crate) fn run_from_snapshot(seed: u64, ports: usize) -> Result<Report, Strin
     report.measure("load_seconds", loading.wall.as_secs_f64());
     report.measure("load_cpu_seconds", loading.cpu.as_secs_f64());
     report.measure("save_seconds", saving.wall.as_secs_f64());
-    if let Some(bytes) = bytes {
-        report.set("snapshot_bytes", bytes);
-    }
+    report.set("snapshot_bytes", bytes);
     report.bound(watch.spent(), Pairs::of(&engine, sizes.hosts).put_down());
     report.measure("peak_rss_mib", peak);
     // What the saved state takes, with what the allocator kept of the first engine.
