@@ -1,8 +1,10 @@
 # demo    show all of it on this machine (as root with real packets, else on the record driver)
 # test    every test
-# verify  what must hold before a change goes in: format, lints, each crate alone, tests, docs,
-#         benches build, instructions of the hot paths are as they were, fuzz targets run a minute
-#         each. CI runs this and nothing else.
+# verify  what must hold before a change goes in: format, lints, each crate alone, tests, planted
+#         bugs found, docs, benches build, instructions of the hot paths are as they were, fuzz
+#         targets run a minute each. CI runs this and nothing else.
+# histories
+#         the long run of the engine's oracle: HISTORIES random histories, SEED to repeat a run
 # fix     put right what can be put right mechanically
 # bench   the measurements; see benches/README.md
 # instructions
@@ -16,8 +18,13 @@ CARGO ?= cargo
 CRATES := topology oracle manifest adminproto hostproto controller agent import lab cli benches tests
 # Seconds to each fuzz target.
 FUZZ_SECONDS ?= 60
+# Histories of the long run; `make verify` runs 200.
+HISTORIES ?= 10000
+# The seed to run them from; a random one, which is printed, if empty.
+SEED ?=
 
-.PHONY: demo test verify fix bench packages format lint alone docs build-benches instructions fuzz deny
+.PHONY: demo test planted histories verify fix bench packages format lint alone docs \
+  build-benches instructions fuzz deny
 
 demo: packages
 	$(CARGO) run --release -- demo $(DEMO_FLAGS)
@@ -25,7 +32,17 @@ demo: packages
 test: packages
 	$(CARGO) test --workspace
 
-verify: packages format lint alone test docs build-benches instructions fuzz deny
+# The test of the test: with the feature the bugs are there to be planted, so this is a build of its
+# own that nothing else shares.
+planted:
+	$(CARGO) test -p spanwire-topology --features planted-bugs --test histories planted
+
+# The names of both tests end alike, so the planted bugs are not among them.
+histories:
+	SPANWIRE_HISTORIES=$(HISTORIES) $(if $(SEED),SPANWIRE_SEED=$(SEED)) \
+	  $(CARGO) test -p spanwire-topology --test histories transactions -- --nocapture
+
+verify: packages format lint alone test planted docs build-benches instructions fuzz deny
 	@echo "verify: all of it holds"
 
 fix:
@@ -51,6 +68,7 @@ format:
 
 lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy -p spanwire-topology --features planted-bugs --all-targets -- -D warnings
 
 # A crate that only builds because another one switches a feature on is found here.
 alone:

@@ -31,6 +31,12 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+// Cargo unifies features: one crate that asks for the bugs gives them to all.
+const _: () = assert!(
+    !spanwire_topology::planted::COMPILED_IN,
+    "spanwire is never built with planted bugs: leave out the feature planted-bugs"
+);
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match verbs::run(cli) {

@@ -6,12 +6,15 @@
 //! * [`fleet`]: a lab with a controller and an agent on each host, made by the binary itself.
 //! * [`matrix`]: who reaches whom, as the kernel has it and as the oracle has it.
 //! * [`model`]: a slice of a real network, and changes to it.
+//! * [`northbound`], [`ovn`]: a real Open Virtual Network, and what it says of a packet.
 
 pub mod admin;
 pub mod binary;
 pub mod fleet;
 pub mod matrix;
 pub mod model;
+pub mod northbound;
+pub mod ovn;
 pub mod process;
 
 use std::time::{Duration, Instant};

@@ -15,9 +15,11 @@
 //!   security policies.
 //! * [`view`]: what a host is told: items, each identical for every host that has it.
 //! * [`engine`]: from the first to the second, incrementally.
+//! * [`planted`]: bugs for the tests to find; never in what is shipped.
 
 pub mod engine;
 pub mod model;
+pub mod planted;
 pub mod view;
 
 pub use engine::{Changes, Engine, Refusal};

@@ -4,6 +4,7 @@
 // Helpers of tests unwrap as the tests do: a panic is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod determinism;
 mod universe;
 
 use proptest::collection::vec;

@@ -22,6 +22,7 @@ use super::state::{Engine, Group, Host, Policy, Port, Router, Service, Switch, W
 use crate::model::{
     AddressBlocks, Kind, Metadata, ObjectKey, Revision, SYSTEM_PROJECT, Spec, Transaction, Vni,
 };
+use crate::planted::{self, Bug};
 use crate::view::ItemKey;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -149,6 +150,8 @@ impl Engine {
             let (Some(old), Some(slot)) = (&change.old, *slot) else { continue };
             match change.key.kind {
                 Kind::LogicalPort => self.detach(journal, PortId(slot)),
+                Kind::Host if planted::is(Bug::VtepStale) => {}
+                Kind::Service if planted::is(Bug::ServiceStale) => {}
                 Kind::Host => {
                     if change.new.as_ref().is_some_and(|new| new.resource.spec != old.resource.spec)
                     {
@@ -173,7 +176,7 @@ impl Engine {
 
     /// Groups may hold the ports of a router: those of switches that it leaves or joins move.
     fn detach_routed(&mut self, journal: &mut Journal, id: RouterId, change: &Prepared) {
-        if self.routers[id].groups.is_empty() {
+        if self.routers[id].groups.is_empty() || planted::is(Bug::RouterGroupStale) {
             return;
         }
         let old = self.routers[id].links.switches.clone();
@@ -409,7 +412,9 @@ impl Engine {
         if let Some(host) = host {
             self.hosts[host].ports.remove(id);
         }
-        self.leave_signature(signature, id);
+        if !planted::is(Bug::SignatureStale) {
+            self.leave_signature(signature, id);
+        }
     }
 
     /// Enters a detached port into the tables of its switch, host and signature, by its spec.
@@ -542,6 +547,7 @@ impl Engine {
     fn commit(&mut self, changes: &Changes) {
         for change in &changes.items {
             let version = match change.kind {
+                super::api::ItemChangeKind::Delta(_) if planted::is(Bug::VersionKept) => continue,
                 super::api::ItemChangeKind::Removed => 0,
                 _ => changes.revision,
             };
@@ -671,6 +677,9 @@ impl Engine {
 
     /// Gives the items that the transaction or the way back touched the versions they had.
     fn restore_versions(&mut self, back: &Journal, forward: &Journal) {
+        if planted::is(Bug::UndoForgetful) {
+            return;
+        }
         for key in self.touched_items(back) {
             if !forward.versions.contains_key(&key) {
                 self.set_version(key, back.versions.get(&key).copied().unwrap_or(0));

@@ -7,6 +7,7 @@ use crate::model::{
     AddressBlocks, GroupSpec, GroupTerm, Kind, LogicalRouterSpec, ObjectRef, SecurityPolicySpec,
     ServiceMatch,
 };
+use crate::planted::{self, Bug};
 use crate::view::ItemKey;
 use std::collections::BTreeSet;
 
@@ -44,8 +45,11 @@ impl Engine {
         };
         switches.sort_unstable();
         let uplinks = routers(&spec.uplinks);
-        let (joined, silent) =
-            if spec.advertise { (uplinks, Vec::new()) } else { (Vec::new(), uplinks) };
+        let (joined, silent) = if spec.advertise || planted::is(Bug::SilentJoins) {
+            (uplinks, Vec::new())
+        } else {
+            (Vec::new(), uplinks)
+        };
         Links { switches, joined, silent, peers: routers(&spec.peerings) }
     }
 
@@ -169,7 +173,7 @@ impl Engine {
             let mut changed = gone;
             changed.union_with(&come);
             for parent in self.groups[id].parents.clone() {
-                if !changed.is_empty() || blocks_changed {
+                if !changed.is_empty() || (blocks_changed && !planted::is(Bug::NestedBlocksStale)) {
                     candidates.entry(parent).or_default().union_with(&changed);
                     queue.insert((self.groups[parent].depth, parent));
                 }
@@ -181,6 +185,9 @@ impl Engine {
     pub(super) fn update_blocks(&mut self, journal: &mut Journal, id: GroupId) -> bool {
         let group = &self.groups[id];
         let mut blocks = AddressBlocks::from_cidr_blocks(&group.spec().blocks);
+        if planted::is(Bug::ExceptionsIgnored) {
+            blocks = AddressBlocks::from_nets(group.spec().blocks.iter().map(|block| block.cidr()));
+        }
         for term in &group.terms {
             let part = match term {
                 Term::Selector | Term::Switch(_) | Term::Router(_) | Term::Port(_) => continue,
@@ -330,7 +337,7 @@ impl Engine {
             if more {
                 count.any += 1;
                 count.protected += u32::from(protected);
-            } else {
+            } else if !planted::is(Bug::PeerCountLeaks) {
                 count.any -= 1;
                 count.protected -= u32::from(protected);
             }

@@ -12,6 +12,7 @@ use super::ids::{DomainId, IdSet, Map, RouterId, Set, SwitchId};
 use super::journal::Journal;
 use super::state::{Domain, Engine, Links, sorted_insert, sorted_remove};
 use crate::model::{Uid, Vni};
+use crate::planted::{self, Bug};
 use crate::view::{DomainItem, ItemKey};
 use std::collections::VecDeque;
 
@@ -254,7 +255,10 @@ impl Engine {
         }
         // Ids differ between replicas that came by their state on different ways; VNIs do not.
         let rank = |id: DomainId| (self.weight(id), std::cmp::Reverse(self.domains[id].vni));
-        let (from, to) = if rank(a) < rank(b) { (a, b) } else { (b, a) };
+        let (mut from, mut to) = if rank(a) < rank(b) { (a, b) } else { (b, a) };
+        if planted::is(Bug::MergeByLocalId) {
+            (from, to) = (a.max(b), a.min(b));
+        }
         let nodes = self.nodes_of(from);
         self.move_nodes(journal, &nodes, to);
     }
@@ -284,7 +288,7 @@ impl Engine {
 
     /// Separates the components of two nodes if nothing connects them any more.
     fn split(&mut self, journal: &mut Journal, one: Node, two: Node) {
-        if self.domain_of_node(one) != self.domain_of_node(two) {
+        if self.domain_of_node(one) != self.domain_of_node(two) || planted::is(Bug::SplitMissed) {
             return;
         }
         if let Some(part) = self.smaller_part(one, two) {
@@ -450,7 +454,7 @@ impl Engine {
         before: &mut Map<DomainId, (Vec<DomainId>, bool)>,
     ) {
         let mut pending: Vec<DomainId> = before.keys().copied().collect();
-        for &id in &journal.protection {
+        for &id in journal.protection.iter().filter(|_| !planted::is(Bug::SpoofableStale)) {
             pending.extend(self.domains[id].sees.iter().copied());
         }
         pending.sort_unstable();
@@ -499,6 +503,9 @@ impl Engine {
             })
             .map(|&router| self.routers[router].domain)
             .collect();
+        if planted::is(Bug::PeeringsTransitive) {
+            found.extend(found.clone().iter().flat_map(|&peer| self.domains[peer].peers.clone()));
+        }
         found.sort_unstable();
         found.dedup();
         found

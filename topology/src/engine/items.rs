@@ -5,6 +5,7 @@ use super::ids::{DomainId, GroupId, IdSet, PlacementId, PolicyId, PortId, ShardI
 use super::journal::PortMakings;
 use super::state::{Engine, Interest, Watched};
 use crate::model::{Kind, LogicalPortSpec, Revision, ServiceMatch, Spec, Uid};
+use crate::planted::{self, Bug};
 use crate::view::{
     HostView, Item, ItemKey, Locator, PeerItem, PolicyItem, PortItem, RuleItem, VersionedItem,
 };
@@ -250,7 +251,7 @@ impl Engine {
         let here = &self.domains[self.placements[placement].domain];
         interest.any > 0
             && (here.sees.binary_search(&domain).is_ok()
-                || (interest.protected > 0 && here.spoofable))
+                || (interest.protected > 0 && here.spoofable && !planted::is(Bug::DenialPruned)))
     }
 
     /// True if a host needs a shard.

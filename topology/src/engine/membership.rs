@@ -3,6 +3,7 @@
 use super::ids::{DomainId, GroupId, IdSet, PlacementId, PortId};
 use super::journal::{Journal, LocatorChange, ShardChange};
 use super::state::{Domain, Engine, Placement, PortsAt, Shard, Term, sorted_insert};
+use crate::planted::{self, Bug};
 use crate::view::{ItemKey, Locator};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
@@ -21,7 +22,9 @@ impl Engine {
             self.leave_shard(journal, group, domain, id);
             self.count_applied(journal, group, placement, false);
         }
-        if let Some(placement) = placement {
+        if let Some(placement) = placement
+            && !planted::is(Bug::PlacementKept)
+        {
             journal.placements.entry(placement).or_insert(true);
             self.placements[placement].ports -= 1;
         }
@@ -112,7 +115,9 @@ impl Engine {
             Term::Port(port) => *port == id,
             Term::Group(inner) => within(inner),
             Term::Intersection(inner) => inner.iter().all(within),
-            Term::Difference(of, minus) => within(of) && !minus.iter().any(within),
+            Term::Difference(of, minus) => {
+                within(of) && (!minus.iter().any(within) || planted::is(Bug::MinusForgotten))
+            }
         })
     }
 
@@ -226,10 +231,12 @@ impl Engine {
     fn leave_shard(&mut self, journal: &mut Journal, group: GroupId, domain: DomainId, id: PortId) {
         let Some(shard) = self.shard_of(group, domain) else { return };
         let change = self.remember_shard(journal, shard);
-        if change.existed {
+        if change.existed && !planted::is(Bug::RemovalUnsaid) {
             change.removed.extend_from_slice(&self.ports[id].spec().addresses);
         }
-        self.shards[shard].members.remove(id);
+        if !planted::is(Bug::ShardNotEmptied) {
+            self.shards[shard].members.remove(id);
+        }
     }
 
     /// Keeps a shard's version as it was before the transaction, and returns what it comes to.

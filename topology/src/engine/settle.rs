@@ -16,6 +16,7 @@ use super::ids::{DomainId, GroupId, Map, PlacementId, PolicyId, Set, ShardId};
 use super::journal::{Journal, cancel};
 use super::state::{Engine, Interest, sorted_remove};
 use crate::model::{Kind, Revision};
+use crate::planted::{self, Bug};
 use crate::view::{ItemDelta, ItemKey, Locator};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -116,7 +117,7 @@ impl Engine {
             let now = applied.peers.get(peer).copied().unwrap_or_default();
             let any = i64::from(now.any > 0) - i64::from(had_any);
             let protected = i64::from(now.protected > 0) - i64::from(had_protected);
-            if any == 0 && protected == 0 {
+            if any == 0 && protected == 0 || planted::is(Bug::InterestStale) {
                 continue;
             }
             let counted: Vec<PlacementId> = applied.counted_at().collect();
@@ -372,7 +373,7 @@ impl Engine {
     fn drop_shard(&mut self, id: ShardId, key: ItemKey, hosts: &mut HostItems) {
         let Some(shard) = self.shards.remove(id) else { return };
         for host in shard.subscribers.iter() {
-            if self.is_watched(host) {
+            if self.is_watched(host) && !planted::is(Bug::LossUnsaid) {
                 hosts.entry(host).or_default().1.push(key);
             }
         }

@@ -10,6 +10,7 @@ use super::state::Engine;
 use crate::model::{
     Action, IcmpVersion, Kind, ObjectKey, Peer, Rule, ServiceEntry, ServiceMatch, Spec,
 };
+use crate::planted::{self, Bug};
 use std::net::IpAddr;
 
 /// One end of the packet, resolved.
@@ -126,7 +127,11 @@ impl Engine {
                 Some((key, index, &rules[index]))
             });
             match matched {
-                Some((_, _, rule)) if rule.action == Action::Pass => continue,
+                Some((_, _, rule))
+                    if rule.action == Action::Pass && !planted::is(Bug::PassAllows) =>
+                {
+                    continue;
+                }
                 Some((key, index, rule)) => {
                     return Decision::Rule {
                         policy: key.clone(),

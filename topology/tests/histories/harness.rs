@@ -135,6 +135,7 @@ impl Harness {
         match (result, twin_result, predicted) {
             (Ok(changes), Ok(twin_changes), Ok(predicted)) => {
                 self.coverage.applied += 1;
+                self.coverage.transitions.count(&before, &after);
                 let (state, outcomes) = match self.state.apply(transaction, revision) {
                     Ok(expected) => expected,
                     Err(reasons) => return fail(format!("applied in spite of {reasons:?}")),
@@ -202,11 +203,12 @@ impl Harness {
             return fail(format!("hosts are not sorted, or not unique: {:?}", changes.hosts));
         }
         let deleted = changes.objects.iter().filter(|c| c.outcome == Outcome::Deleted);
-        let expected: Vec<Text> = deleted
+        let mut expected: Vec<Text> = deleted
             .map(|change| change.object.resource.key())
             .filter(|key| key.kind == Kind::Host && before.hosts.contains_key(&key.name))
             .map(|key| key.name)
             .collect();
+        expected.sort();
         check_same("hosts that were deleted", &named.hosts_deleted, &expected)
     }
 

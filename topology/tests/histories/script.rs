@@ -1,9 +1,8 @@
 //! Histories: sequences of steps, each a transaction that is worked out when its turn comes.
 
+use crate::moves::any_changes;
 use crate::repair::repaired;
-use crate::universe::{
-    Change, any_address, any_change, any_protocol, any_put, count, edited, key, reference,
-};
+use crate::universe::{Change, any_address, any_protocol, any_put, count, edited, key, reference};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use spanwire_oracle::{Resources, State};
@@ -108,7 +107,7 @@ fn any_step(changes: std::ops::Range<usize>) -> impl Strategy<Value = Step> {
         1 => Just(Expectation::NamedTwice),
     ];
     (
-        vec(any_change(), changes),
+        vec(any_changes(), changes).prop_map(|changes| changes.concat()),
         prop::bool::weighted(0.8),
         expectation,
         prop_oneof![4 => Just(0), 1 => 1u64..3],

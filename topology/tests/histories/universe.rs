@@ -77,6 +77,11 @@ pub(crate) enum Edit {
     ToggleAdvertise,
     MoveTo(ObjectRef),
     BindTo(Option<Text>),
+    /// Bound to another host if it is on a certain one.
+    Rebind {
+        from: Text,
+        to: Text,
+    },
     ToggleSecurity,
     Mac(Mac),
     Addresses(Vec<IpAddr>),
@@ -411,6 +416,14 @@ fn any_edit(kind: Kind, number: u8) -> BoxedStrategy<Edit> {
     }
 }
 
+/// Everything about where a port is and what it is like, anew.
+pub(crate) fn port_edits(number: u8) -> impl Strategy<Value = [Edit; 4]> {
+    let edits = (any_labels(), any_addresses(number), any_host(), one(Kind::LogicalSwitch));
+    edits.prop_map(|(labels, addresses, host, switch)| {
+        [Edit::Labels(labels), Edit::Addresses(addresses), Edit::BindTo(host), Edit::MoveTo(switch)]
+    })
+}
+
 fn edit_of(kind: Kind) -> impl Strategy<Value = Change> {
     number(kind).prop_flat_map(move |number| {
         any_edit(kind, number).prop_map(move |edit| Change::Edit { kind, number, edit })
@@ -469,6 +482,11 @@ pub(crate) fn edited(resource: &Resource, edit: &Edit) -> Resource {
         }
         (Spec::LogicalPort(port), Edit::MoveTo(switch)) => port.switch = switch.clone(),
         (Spec::LogicalPort(port), Edit::BindTo(host)) => port.host = host.clone(),
+        (Spec::LogicalPort(port), Edit::Rebind { from, to })
+            if port.host.as_ref() == Some(from) =>
+        {
+            port.host = Some(to.clone());
+        }
         (Spec::LogicalPort(port), Edit::ToggleSecurity) => {
             port.port_security = !port.port_security;
         }
