@@ -15,7 +15,7 @@
 //! | `settle` | net changes, and whom they matter to |
 //! | `items` | contents and subscribers of items |
 //! | `queries`, `explain`, `verdict` | questions |
-//! | `snapshot`, `restore` | the whole state as values, and back |
+//! | `snapshot`, `restore`, `load` | the whole state as values, and back; and from resources alone |
 
 mod api;
 mod apply;
@@ -27,6 +27,7 @@ mod ids;
 mod items;
 mod journal;
 mod labels;
+mod load;
 mod membership;
 mod names;
 mod prepare;
