@@ -14,7 +14,7 @@
 //! | `domains` | connected components, closures, visibility |
 //! | `settle` | net changes, and whom they matter to |
 //! | `items` | contents and subscribers of items |
-//! | `queries`, `explain`, `verdict` | questions |
+//! | `queries`, `explain`, `verdict`, `path` | questions |
 //! | `snapshot`, `restore`, `load` | the whole state as values, and back; and from resources alone |
 
 mod api;
@@ -30,6 +30,7 @@ mod labels;
 mod load;
 mod membership;
 mod names;
+mod path;
 mod prepare;
 mod queries;
 mod restore;
@@ -44,6 +45,7 @@ pub use api::{
     ItemChange, ItemChangeKind, Object, ObjectChange, Outcome, PacketKind, QueryError, Refusal,
     Verdict,
 };
+pub use path::{Hop, PATH_NODES_MAX, Path, PathEnd, PathLink};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use state::Engine;
 
