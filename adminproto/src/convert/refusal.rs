@@ -97,7 +97,9 @@ pub fn query_status(error: &QueryError) -> Status {
     cut(&mut message);
     match error {
         QueryError::NotFound(_) | QueryError::NoSuchAddress(_) => Status::not_found(message),
-        QueryError::Addresses(_) => Status::invalid_argument(message),
+        QueryError::Ambiguous { .. } | QueryError::Addresses(_) => {
+            Status::invalid_argument(message)
+        }
     }
 }
 

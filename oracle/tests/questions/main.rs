@@ -9,6 +9,7 @@
 mod notation;
 
 mod path;
+mod verdict;
 
 use spanwire_topology::Engine;
 

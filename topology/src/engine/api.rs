@@ -331,6 +331,17 @@ pub enum QueryError {
     /// Nothing has this address.
     #[error("no port has the address {0}")]
     NoSuchAddress(IpAddr),
+    /// Several ports have this address.
+    #[error(
+        "{address} is the address of {} ports, in domains apart: name the one you mean: {}",
+        ports.len(), list(ports)
+    )]
+    Ambiguous {
+        /// The address.
+        address: IpAddr,
+        /// The ports, sorted.
+        ports: Vec<ObjectKey>,
+    },
     /// The two ends have no family in common, or an address is not the port's.
     #[error("{0}")]
     Addresses(String),

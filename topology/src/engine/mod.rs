@@ -48,6 +48,10 @@ pub use api::{
 pub use path::{Hop, PATH_NODES_MAX, Path, PathEnd, PathLink};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use state::Engine;
+pub use verdict::{
+    Decider, ExplainedVerdict, HostDecision, MatchedEntry, MatchedPeer, Membership, MembershipStep,
+    PacketEnd, PeerContent,
+};
 
 use crate::model::{Kind, ObjectKey, Revision, Transaction, Uid};
 use crate::view::{HostView, ItemKey, VersionedItem};
@@ -194,6 +198,23 @@ impl Engine {
         packet: PacketKind,
     ) -> Result<Verdict, QueryError> {
         self.judge(source, destination, packet)
+    }
+
+    /// [`Engine::verdict`] with everything that led to it: the way or where it ends, and at each
+    /// host the rule, how the packet matches it, and what would have decided next.
+    pub fn explain_verdict(
+        &self,
+        source: &Endpoint,
+        destination: &Endpoint,
+        packet: PacketKind,
+    ) -> Result<ExplainedVerdict, QueryError> {
+        self.judge_and_explain(source, destination, packet)
+    }
+
+    /// What an address stands for at an end of a packet: the port that has it, or something
+    /// outside. An address that several ports have, in domains apart, is refused.
+    pub fn endpoint_with_address(&self, address: IpAddr) -> Result<Endpoint, QueryError> {
+        self.find_endpoint(address)
     }
 
     /// The routing domains, sorted by identity.

@@ -97,6 +97,25 @@ impl Path {
         self.end.is_none()
     }
 
+    /// Why it ends before it arrives, as a sentence; `None` if it arrives.
+    pub fn ending(&self) -> Option<String> {
+        let last = &self.hops.last()?.object;
+        Some(match self.end.as_ref()? {
+            PathEnd::NoRouter => format!("{last} has no router"),
+            PathEnd::NoLink => format!("no uplink or peering of {last} leads further"),
+            PathEnd::NotAdvertised { next } => {
+                format!("{next} has {last} as uplink but does not advertise")
+            }
+            PathEnd::PeeringEnds { next } => format!(
+                "the peering of {last} with {next} carries only what starts in the domain of {last}"
+            ),
+            PathEnd::BeyondPeering { next } => {
+                format!("a peering leads no further than the peer's domain, and {next} lies beyond")
+            }
+            PathEnd::GaveUp => format!("the search gave up after {PATH_NODES_MAX} places"),
+        })
+    }
+
     /// The switches and routers, in order.
     pub fn objects(&self) -> impl Iterator<Item = &ObjectKey> {
         self.hops.iter().map(|hop| &hop.object)
@@ -117,29 +136,9 @@ impl fmt::Display for Path {
             }
             hop.object.fmt(f)?;
         }
-        let (Some(end), Some(last)) = (&self.end, self.hops.last()) else { return Ok(()) };
-        let last = &last.object;
-        match end {
-            PathEnd::NoRouter => write!(f, ", where it ends: {last} has no router"),
-            PathEnd::NoLink => {
-                write!(f, ", where it ends: no uplink or peering of {last} leads further")
-            }
-            PathEnd::NotAdvertised { next } => {
-                write!(f, ", where it ends: {next} has {last} as uplink but does not advertise")
-            }
-            PathEnd::PeeringEnds { next } => write!(
-                f,
-                ", where it ends: the peering of {last} with {next} carries only what starts in \
-                 the domain of {last}"
-            ),
-            PathEnd::BeyondPeering { next } => write!(
-                f,
-                ", where it ends: a peering leads no further than the peer's domain, and {next} \
-                 lies beyond"
-            ),
-            PathEnd::GaveUp => {
-                write!(f, ", where the search gave up after {PATH_NODES_MAX} places")
-            }
+        match self.ending() {
+            Some(ending) => write!(f, ", where it ends: {ending}"),
+            None => Ok(()),
         }
     }
 }

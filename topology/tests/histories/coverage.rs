@@ -2,6 +2,7 @@
 //! dwindle to nothing would find nothing, and look like success.
 
 use crate::snapshot::Snapshot;
+use crate::verdicts::VerdictCoverage;
 use spanwire_topology::model::Uid;
 use spanwire_topology::view::{Item, ItemKey, VersionedItem};
 use std::collections::BTreeSet;
@@ -27,6 +28,8 @@ pub(crate) struct Coverage {
     pub(crate) whole_groups: u64,
     /// Views that lack a shard of a group they have another shard of: pruned (G2).
     pub(crate) pruned: u64,
+    /// What the explained verdicts told of.
+    pub(crate) verdicts: VerdictCoverage,
 }
 
 impl Coverage {
@@ -76,6 +79,7 @@ impl Coverage {
         self.in_two_domains += other.in_two_domains;
         self.whole_groups += other.whole_groups;
         self.pruned += other.pruned;
+        self.verdicts.add(other.verdicts);
     }
 
     /// Panics if something was met too rarely for the histories to show anything about it.
@@ -94,6 +98,7 @@ impl Coverage {
             assert!(found >= least, "{found} % of views {what}, at least {least} %: {self:?}");
         }
         assert!(self.applied > self.refused && self.refused > 0, "{self:?}");
+        self.verdicts.check();
     }
 }
 

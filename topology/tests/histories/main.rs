@@ -20,6 +20,7 @@ mod snapshot;
 mod spans;
 mod support;
 mod universe;
+mod verdicts;
 
 use coverage::Coverage;
 use harness::Harness;
