@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 pub(crate) struct OfflineArgs {
     /// Answer from the files of -f alone, as if all of them were applied to an empty network. Needs
     /// no controller.
-    #[arg(long, requires = "files", conflicts_with = "controller")]
+    #[arg(long, requires = "files")]
     offline: bool,
     /// With --offline: a file of resources (YAML or JSON), a directory of such files, or - for
     /// stdin. Repeatable: all of it is one state.
@@ -35,6 +35,11 @@ impl OfflineArgs {
             return Ok(None);
         }
         OfflineState::load(&self.files, global.project.as_deref()).map(Some)
+    }
+
+    /// True if the state, or a part of it, is to be read from stdin.
+    pub(crate) fn reads_stdin(&self) -> bool {
+        self.files.iter().any(|file| file == "-")
     }
 }
 
