@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../proto");
-    let files = ["spanwire/admin/v1/admin.proto", "spanwire/admin/v1/resource.proto"];
-    for file in files {
+    let files = ["admin", "resource", "verdict"].map(|n| format!("spanwire/admin/v1/{n}.proto"));
+    for file in &files {
         println!("cargo:rerun-if-changed={}", root.join(file).display());
     }
     let descriptors = protox::compile(files, [root])?;

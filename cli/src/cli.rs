@@ -74,6 +74,8 @@ pub(crate) enum Verb {
     Watch(verbs::watch::WatchArgs),
     /// Tell why a host has, or lacks, a member of a group.
     Explain(verbs::explain::ExplainArgs),
+    /// Tell whether a packet is delivered, and why; check what policies are expected to do.
+    Verdict(verbs::verdict::VerdictArgs),
     /// List the hosts an object matters to.
     Span(verbs::span::SpanArgs),
     /// Print what a host is told.

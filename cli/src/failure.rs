@@ -28,8 +28,8 @@ pub(crate) enum FailureKind {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  refused, or failed on the way
-  2  the command line is wrong
+  1  refused, or failed on the way; a verdict that was expected otherwise
+  2  the command line is wrong, or a batch of questions
   3  an object that the command names does not exist
   4  the controller cannot be reached, or could not say how a write ended
   5  a wait did not end in time
@@ -82,13 +82,17 @@ impl Failure {
         self
     }
 
+    /// What happened, without causes and remedy.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What the process says when it ends.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.kind as u8)
     }
 
     /// The kind.
-    #[cfg(test)]
     pub(crate) fn kind(&self) -> FailureKind {
         self.kind
     }

@@ -12,7 +12,18 @@ pub(crate) fn read_documents(
     files: &[String],
     project: Option<&str>,
 ) -> Result<Vec<Document>, Failure> {
-    let mut reader = ManifestReader::new(project.unwrap_or(DEFAULT_PROJECT));
+    read_with(ManifestReader::new(project.unwrap_or(DEFAULT_PROJECT)), files)
+}
+
+/// The same of files that hold a whole state: it may be larger than one transaction.
+pub(crate) fn read_state(
+    files: &[String],
+    project: Option<&str>,
+) -> Result<Vec<Document>, Failure> {
+    read_with(ManifestReader::new(project.unwrap_or(DEFAULT_PROJECT)).of_state(), files)
+}
+
+fn read_with(mut reader: ManifestReader, files: &[String]) -> Result<Vec<Document>, Failure> {
     let mut stdin_read = false;
     for file in files {
         if file == "-" {
@@ -45,7 +56,7 @@ pub(crate) fn to_items(documents: Vec<Document>) -> Vec<wire::apply_request::Ite
 }
 
 /// All of stdin, and no more than one byte beyond the limit.
-fn stdin() -> Result<Vec<u8>, Failure> {
+pub(crate) fn stdin() -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     std::io::stdin()
         .lock()

@@ -13,6 +13,7 @@ mod cli;
 mod client;
 mod failure;
 mod input;
+mod offline;
 mod output;
 mod progress;
 mod target;

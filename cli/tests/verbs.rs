@@ -310,3 +310,46 @@ fn the_demo_holds_with_packets() {
         eprintln!("no packets were sent: not root, or ip or nft is missing");
     }
 }
+
+#[test]
+fn verdicts_of_a_controller() {
+    let world = World::start();
+    world.run(&["apply", "-f", &three_tier()]);
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&world.run(&[arguments, &["-o", "json"]].concat())).unwrap()
+    };
+    let question = ["verdict", "shop/app-0", "10.20.3.10", "--tcp", "5432"];
+    let before = json(&question);
+    assert_eq!(before["verdict"], "allowed");
+    let text = world.run(&question);
+    assert!(text.contains("rule 0 \"from-app\" of policy shop/db (allow"), "{text}");
+    world.run(&[&question[..], &["--expect", "allowed"]].concat());
+    let failed = world.command(&[&question[..], &["--expect", "denied"]].concat()).output();
+    assert_eq!(failed.unwrap().status.code(), Some(1));
+    world.fail(&["verdict", "shop/app-9", "shop/db-0", "--tcp", "1"], 3);
+
+    let matrix =
+        world.run(&["verdict", "--matrix", "-A", "-l", "tier in (app,db)", "--tcp", "5432"]);
+    assert!(matrix.starts_with("FROM        shop/app-0  shop/db-0\n"), "{matrix}");
+    let batch = root().join("examples/three-tier.verdicts").display().to_string();
+    let answers = world.run(&["verdict", "--batch", &batch]);
+    assert_eq!(answers.lines().count(), 13, "{answers}");
+
+    let many: String =
+        (1..=1_200).map(|port| format!("shop/web-0 shop/app-0 tcp {port} denied\n")).collect();
+    let many = world.file("many.verdicts", &many);
+    let answers = world.run(&["verdict", "--batch", &many]);
+    assert_eq!(answers.lines().count(), 1_200, "more than one request takes");
+
+    // As things were, and as they are.
+    world.run(&["delete", "policy/shop/db"]);
+    let after = json(&["verdict", "shop/web-0", "shop/db-0", "--tcp", "5432"]);
+    assert_eq!(after["verdict"], "allowed");
+    let revision = before["revision"].to_string();
+    let then = json(&["verdict", "shop/web-0", "shop/db-0", "--tcp", "5432", "--at", &revision]);
+    assert_eq!((&then["verdict"], &then["revision"]), (&"denied".into(), &before["revision"]));
+    let answers = world.run(&["verdict", "--batch", &batch, "--at", &revision]);
+    assert_eq!(answers.lines().count(), 13, "{answers}");
+    let text = world.fail(&[&question[..], &["--at", "99999"]].concat(), 1);
+    assert!(text.contains("revision 99999 is yet to come"), "{text}");
+}

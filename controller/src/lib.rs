@@ -15,6 +15,7 @@
 //! * [`core`]: the one thread that changes the network.
 //! * [`publisher`]: from changes to the streams of the hosts.
 //! * [`history`]: from changes to watches.
+//! * [`past`]: states as they were, made again from the log.
 //! * [`api`]: the services.
 //! * [`tasks`]: every thread, task and channel, in one picture.
 
@@ -29,6 +30,7 @@ pub mod history;
 pub mod limits;
 pub mod metrics;
 mod metrics_server;
+pub mod past;
 pub mod publisher;
 pub mod shared;
 pub mod state;

@@ -55,6 +55,14 @@ pub const LIST_PAGE_SCAN_MAX: usize = 50_000;
 /// Transactions tried without being applied at one time. Each holds the state for as long as an
 /// apply would.
 pub const DRY_RUNS_MAX: usize = 1;
+/// States of the past made at one time: each is as large as the present one.
+pub const PAST_REBUILDS_MAX: usize = 1;
+/// How long the last state of the past is kept for whoever asks for it again.
+pub const PAST_STATE_KEPT: Duration = Duration::from_secs(60);
+/// Bytes of log entries that are read at a time to make a state of the past.
+pub const PAST_READ_BYTES: u64 = 8 << 20;
+/// How often a state of the past is begun again because the log was cut meanwhile.
+pub const PAST_TRIES_MAX: usize = 3;
 /// Hosts named in one message of a wait.
 pub const MISSING_HOSTS_MAX: usize = 20;
 /// Waits for realization at one time.

@@ -5,6 +5,8 @@
 //!  clients ── gRPC ──► │ AdminService: a task a call             │
 //!                      │   reads: blocking threads ── state, read├──┐
 //!                      │   dry runs: DRY_RUNS_MAX ── state, write├──┤
+//!                      │   the past: PAST_REBUILDS_MAX ── log, a │  │
+//!                      │     state of its own, PAST_STATE_KEPT   │  │
 //!                      │   Apply, Delete ── CoreHandle::propose ─├──┼─► commands
 //!                      │   Watch: a task each, WATCHES_MAX       │  │      │
 //!                      │     history ► events ► stream           │  │      ▼

@@ -8,6 +8,7 @@ use spanwire_hostproto::message::Drift;
 use spanwire_topology::model::Revision;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// What log filters name.
 const TARGET: &str = "spanwire::controller";
@@ -34,6 +35,11 @@ pub(crate) fn metrics_stopped(error: &dyn Display) {
 
 pub(crate) fn snapshot_taken(index: u64) {
     tracing::info!(target: TARGET, index, "took a snapshot and cut the log");
+}
+
+pub(crate) fn past_state_made(revision: Revision, took: Duration) {
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(target: TARGET, revision, took_ms, "made a state of the past from the log");
 }
 
 pub(crate) fn snapshot_failed(error: &dyn Display) {

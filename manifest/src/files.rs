@@ -81,6 +81,8 @@ pub struct ManifestReader {
     /// The project of documents that name none, or why it is none.
     default_project: Result<Text, NameError>,
     documents: Vec<Document>,
+    /// The most documents there may be, if there is a most.
+    documents_max: Option<usize>,
     errors: ManifestErrors,
 }
 
@@ -91,8 +93,15 @@ impl ManifestReader {
             default_project: check_name("default project", default_project)
                 .map(|()| default_project.into()),
             documents: Vec::new(),
+            documents_max: Some(TRANSACTION_OPERATIONS_MAX),
             errors: ManifestErrors::default(),
         }
+    }
+
+    /// The same for any number of documents: they are a state, and no transaction.
+    pub fn of_state(mut self) -> ManifestReader {
+        self.documents_max = None;
+        self
     }
 
     /// Reads a file, or the files of a directory.
@@ -210,9 +219,8 @@ impl ManifestReader {
         }
         self.check_unique();
         let found = self.documents.len();
-        if found > TRANSACTION_OPERATIONS_MAX {
-            self.errors
-                .push(ManifestError::TooManyDocuments { found, max: TRANSACTION_OPERATIONS_MAX });
+        if let Some(max) = self.documents_max.filter(|&max| found > max) {
+            self.errors.push(ManifestError::TooManyDocuments { found, max });
         }
         if self.errors.count() == 0 { Ok(self.documents) } else { Err(self.errors) }
     }

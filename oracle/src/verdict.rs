@@ -74,6 +74,21 @@ impl Network<'_> {
         })
     }
 
+    /// What the policies of a port decide about a packet to it (`inbound`) or from it, whose other
+    /// end has the address `remote`; nothing if there is no such port.
+    pub fn decision(
+        &self,
+        port: &ObjectKey,
+        inbound: bool,
+        remote: IpAddr,
+        packet: PacketKind,
+    ) -> Option<Decision> {
+        let endpoint = Endpoint::Port(port.clone(), None);
+        let end = self.end(&endpoint).ok()??;
+        let domain = self.domain_of(end.port)?;
+        Some(self.decide(&Seen { port: end.key, domain, remote, inbound, packet }))
+    }
+
     fn end<'n>(&'n self, endpoint: &'n Endpoint) -> Result<Option<End<'n>>, QueryError> {
         let Endpoint::Port(key, _) = endpoint else { return Ok(None) };
         match self.resources.get(key).map(|resource| &*resource.spec) {

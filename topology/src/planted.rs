@@ -30,7 +30,7 @@
 //! | [`ExceptionsIgnored`](Bug::ExceptionsIgnored) | `definitions`, `update_blocks` | a block is taken without its exceptions |
 //! | [`NestedBlocksStale`](Bug::NestedBlocksStale) | `definitions`, `reevaluate_groups` | blocks do not reach the groups around |
 //! | [`DenialPruned`](Bug::DenialPruned) | `items`, `covers` | a denial is pruned where addresses can be forged |
-//! | [`PassAllows`](Bug::PassAllows) | `verdict`, `decide` | a rule that passes on decides |
+//! | [`PassAllows`](Bug::PassAllows) | `verdict::decide` | a rule that passes on decides |
 
 /// Whether bugs can be planted in this build. Nothing that is shipped may say so.
 pub const COMPILED_IN: bool = cfg!(feature = "planted-bugs");

@@ -3,6 +3,7 @@
 // Helpers of tests unwrap as the tests do: a panic is a failed test.
 #![allow(clippy::unwrap_used)]
 
+use spanwire_oracle::engine_view_canonical;
 use spanwire_topology::engine::{Endpoint, ItemChangeKind, PacketKind, Verdict};
 use spanwire_topology::model::{
     Action, DefaultActions, Direction, GroupSpec, GroupTerm, HostSpec, LogicalPortSpec,
@@ -269,4 +270,26 @@ fn explain_says_which_condition_fails() {
     assert!(!explanation.has_member);
     let holds: Vec<bool> = explanation.steps.iter().map(|step| step.holds).collect();
     assert_eq!(holds, [true, true, false], "{explanation:?}");
+}
+
+#[test]
+fn a_state_is_loaded_as_one_transaction_would_make_it() {
+    let mut network = mk_network();
+    network.reverse(); // what is referred to comes last
+    let loaded = Engine::load(network.clone()).unwrap();
+    let mut applied = Engine::new();
+    applied.apply(&Transaction::put(network.clone()), 1).unwrap();
+    assert_eq!((loaded.revision(), loaded.export().objects), (1, applied.export().objects));
+    // The identities of domains may differ: nobody knows them yet.
+    for name in ["host-1", "host-2", "host-3"] {
+        let view =
+            |engine: &Engine| engine_view_canonical(engine, engine.host_id(name).unwrap()).unwrap();
+        assert_eq!(view(&loaded), view(&applied));
+        let items = loaded.host_items(loaded.host_id(name).unwrap());
+        assert!(items.iter().all(|&(_, version)| version == 1), "{items:?}");
+    }
+    let twice = [network[0].clone(), network[0].clone()];
+    assert!(matches!(Engine::load(twice), Err(Refusal::NamedTwice { .. })));
+    network.retain(|resource| &*resource.metadata.name != "provider");
+    assert!(matches!(Engine::load(network), Err(Refusal::DanglingReference { .. })));
 }

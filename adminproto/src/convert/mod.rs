@@ -11,6 +11,7 @@ mod refusal;
 mod resource;
 mod service;
 mod transaction;
+mod verdict;
 mod view;
 
 pub use error::{ConvertError, Problem};
@@ -18,9 +19,13 @@ pub use fields::{from_key, to_key};
 pub use policy::{from_action, from_direction};
 pub use refusal::{from_refusal, query_status, refusal_of, refusal_status};
 pub use resource::{from_object, from_resource, to_resource};
-pub use service::from_entry;
+pub use service::{from_entry, to_service_entry};
 pub use transaction::{
     from_change, from_outcome, from_puts, to_apply_transaction, to_delete_transaction,
     to_impact_transaction,
+};
+pub use verdict::{
+    SOURCE_PORT_DEFAULT, VERDICT_QUERIES_MAX, VerdictEnd, VerdictPacket, VerdictQuery,
+    answer_verdicts, from_verdict_query, to_verdict_queries,
 };
 pub use view::{from_explanation, from_host_view};

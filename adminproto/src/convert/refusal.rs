@@ -9,7 +9,6 @@ use crate::wire;
 use prost::Message;
 use spanwire_topology::Refusal;
 use spanwire_topology::engine::QueryError;
-use spanwire_topology::model::ObjectKey;
 use tonic::{Code, Status};
 
 /// The longest message of a status, in bytes. Percent-encoding can triple it.
@@ -41,7 +40,7 @@ struct Any {
 
 /// A refusal as a message: the object at fault, the others concerned, and the text.
 pub fn from_refusal(refusal: &Refusal) -> wire::Refusal {
-    let (object, others) = objects(refusal);
+    let (object, others) = refusal.objects();
     wire::Refusal {
         object: object.map(from_key),
         others: others.into_iter().map(from_key).collect(),
@@ -98,23 +97,9 @@ pub fn query_status(error: &QueryError) -> Status {
     cut(&mut message);
     match error {
         QueryError::NotFound(_) | QueryError::NoSuchAddress(_) => Status::not_found(message),
-        QueryError::Addresses(_) => Status::invalid_argument(message),
-    }
-}
-
-/// The object at fault, and the others.
-fn objects(refusal: &Refusal) -> (Option<&ObjectKey>, Vec<&ObjectKey>) {
-    match refusal {
-        Refusal::NamedTwice { key }
-        | Refusal::Conflict { key, expected: _, found: _ }
-        | Refusal::NotFound { key }
-        | Refusal::Invalid { key, problem: _ } => (Some(key), Vec::new()),
-        Refusal::StateConflict { expected: _, found: _ }
-        | Refusal::TooLarge { operations: _, max: _ } => (None, Vec::new()),
-        Refusal::DanglingReference { key, target } => (Some(key), vec![target]),
-        Refusal::StillUsed { key, users } => (Some(key), users.iter().collect()),
-        Refusal::GroupCycle { cycle } => (cycle.first(), cycle.iter().skip(1).collect()),
-        Refusal::DuplicateAddress { address: _, first, second } => (Some(first), vec![second]),
+        QueryError::Ambiguous { .. } | QueryError::Addresses(_) => {
+            Status::invalid_argument(message)
+        }
     }
 }
 

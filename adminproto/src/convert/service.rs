@@ -74,6 +74,13 @@ pub(super) fn to_entry(entry: &wire::ServiceEntry, path: &Path<'_>) -> Result<Se
     }
 }
 
+/// The entry of a service that a message stands for.
+///
+/// Errors name the field, as in `entry.ports[0]`.
+pub fn to_service_entry(entry: &wire::ServiceEntry) -> Result<ServiceEntry> {
+    to_entry(entry, &Path::Root("entry"))
+}
+
 /// An entry of a service as a message.
 pub fn from_entry(entry: &ServiceEntry) -> wire::ServiceEntry {
     let empty = wire::ServiceEntry::default();
@@ -122,7 +129,7 @@ fn from_range(range: &PortRange) -> wire::PortRange {
     wire::PortRange { first: range.first().into(), last: range.last().into() }
 }
 
-fn to_byte(value: u32, path: &Path<'_>) -> Result<u8> {
+pub(super) fn to_byte(value: u32, path: &Path<'_>) -> Result<u8> {
     u8::try_from(value).map_err(|_| {
         path.error(Problem::OutOfRange { found: value.into(), min: 0, max: u8::MAX.into() })
     })

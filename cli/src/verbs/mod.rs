@@ -11,6 +11,7 @@ pub(crate) mod impact;
 pub(crate) mod import;
 pub(crate) mod span;
 pub(crate) mod status;
+pub(crate) mod verdict;
 pub(crate) mod version;
 pub(crate) mod wait;
 pub(crate) mod watch;
@@ -42,6 +43,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Delete(args) => block_on(delete::run(global, args)),
         Verb::Watch(args) => block_on(watch::run(global, args)),
         Verb::Explain(args) => block_on(explain::run(global, args)),
+        Verb::Verdict(args) => block_on(verdict::run(global, args)),
         Verb::Span(args) => block_on(span::run(global, args)),
         Verb::HostView(args) => block_on(host_view::run(global, args)),
         Verb::Impact(args) => block_on(impact::run(global, args)),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `write` | Apply, Delete |
 //! | `read` | Get, List, Span, Explain, HostView |
+//! | `verdict` | Verdict |
 //! | `watch` | Watch |
 //! | `impact` | Impact |
 //! | `realized` | WaitRealized |
@@ -19,13 +20,15 @@ mod page;
 mod read;
 mod realized;
 mod status;
+mod verdict;
 mod watch;
 mod write;
 
 pub use host::HostService;
 
 use crate::core::CoreHandle;
-use crate::limits::{DRY_RUNS_MAX, WAITS_MAX, WATCHES_MAX};
+use crate::limits::{DRY_RUNS_MAX, PAST_REBUILDS_MAX, WAITS_MAX, WATCHES_MAX};
+use crate::past::Past;
 use crate::shared::Shared;
 use spanwire_adminproto::convert::{ConvertError, to_key};
 use spanwire_adminproto::wire;
@@ -44,7 +47,9 @@ pub struct AdminService {
     core: CoreHandle,
     draining: CancellationToken,
     address: String,
+    past: Arc<Past>,
     dry_runs: Arc<Semaphore>,
+    rebuilds: Arc<Semaphore>,
     watches: Arc<Semaphore>,
     waits: Arc<Semaphore>,
 }
@@ -57,9 +62,11 @@ impl AdminService {
     /// `draining` is cancelled.
     pub fn new(core: CoreHandle, address: String, draining: CancellationToken) -> AdminService {
         AdminService {
+            past: core.past().clone(),
             core,
             draining,
             address,
+            rebuilds: Arc::new(Semaphore::new(PAST_REBUILDS_MAX)),
             dry_runs: Arc::new(Semaphore::new(DRY_RUNS_MAX)),
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             waits: Arc::new(Semaphore::new(WAITS_MAX)),
@@ -169,6 +176,13 @@ impl wire::admin_server::Admin for AdminService {
         request: Request<wire::ExplainRequest>,
     ) -> Answer<wire::ExplainResponse> {
         self.process_explain(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn verdict(
+        &self,
+        request: Request<wire::VerdictRequest>,
+    ) -> Answer<wire::VerdictResponse> {
+        self.process_verdict(request.into_inner()).await.map(Response::new)
     }
 
     async fn span(&self, request: Request<wire::SpanRequest>) -> Answer<wire::SpanResponse> {

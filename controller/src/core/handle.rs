@@ -5,6 +5,7 @@ use crate::limits::{
     ADMIN_REQUEST_BYTES_MAX, PROPOSAL_BYTES_MIN, PROPOSAL_OUTCOME_WAIT, PROPOSAL_ROOM_WAIT,
     PROPOSALS_BYTES_MAX,
 };
+use crate::past::Past;
 use crate::shared::{Outcome, Shared};
 use crate::state::{encode_command, wire};
 use std::sync::Arc;
@@ -51,17 +52,28 @@ pub struct CoreHandle {
     room: Arc<Semaphore>,
     request_ids: Arc<AtomicU64>,
     shared: Arc<Shared>,
+    past: Arc<Past>,
 }
 
 impl CoreHandle {
-    pub(super) fn new(commands: SyncSender<Command>, shared: Arc<Shared>) -> CoreHandle {
+    pub(super) fn new(
+        commands: SyncSender<Command>,
+        shared: Arc<Shared>,
+        past: Arc<Past>,
+    ) -> CoreHandle {
         CoreHandle {
             commands,
             room: Arc::new(Semaphore::new(PROPOSALS_BYTES_MAX / PERMIT_BYTES)),
             // Requests of an earlier run are in the log as well: a random start keeps apart.
             request_ids: Arc::new(AtomicU64::new(rand::random())),
             shared,
+            past,
         }
+    }
+
+    /// The state as it was at earlier revisions.
+    pub fn past(&self) -> &Arc<Past> {
+        &self.past
     }
 
     /// What is shared with the core.

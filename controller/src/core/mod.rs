@@ -14,6 +14,7 @@ pub use replica::{CoreError, Replica};
 
 use crate::consensus::LogStore;
 use crate::limits::PROPOSALS_MAX;
+use crate::past::Past;
 use crate::shared::{Outcome, Shared};
 use crate::telemetry;
 use std::sync::Arc;
@@ -55,6 +56,8 @@ impl Core {
         stopped: CancellationToken,
         held: impl Send + 'static,
     ) -> std::io::Result<(Core, CoreHandle)> {
+        let store: Arc<dyn LogStore> = replica.store().clone();
+        let past = Arc::new(Past::new(Arc::downgrade(&store)));
         // One more than callers may have in it, for the request to stop.
         let (commands, received) = sync_channel(PROPOSALS_MAX + 1);
         let thread = Builder::new().name("spanwire-core".to_owned()).spawn(move || {
@@ -65,7 +68,7 @@ impl Core {
             let received = received;
             run(replica, &received).inspect_err(|error| telemetry::core_stopped(error))
         })?;
-        let handle = CoreHandle::new(commands.clone(), shared);
+        let handle = CoreHandle::new(commands.clone(), shared, past);
         Ok((Core { thread, commands }, handle))
     }
 

@@ -7,9 +7,8 @@ use crate::config::Limits;
 use crate::consensus::{Event, LogStore, Node, NodeConfig, NodeError, Role, StoreError, Write};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_PROPOSALS_MAX, TICK};
 use crate::shared::{Outcome, Shared, Standing};
-use crate::state::{SnapshotError, UnknownCommand, decode_snapshot, prepare};
+use crate::state::{self, SnapshotError, UnknownCommand, prepare};
 use raft::eraftpb::{Entry, EntryType, Snapshot};
-use spanwire_topology::Engine;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -89,6 +88,11 @@ impl<S: LogStore> Replica<S> {
             applied_index,
             batch: (0, 0),
         })
+    }
+
+    /// The log, for whoever reads in it beside the replica.
+    pub(super) fn store(&self) -> &Arc<S> {
+        &self.store
     }
 
     /// Becomes leader and applies the log. There is nobody else to wait for.
@@ -229,9 +233,9 @@ impl<S: LogStore> Replica<S> {
 /// Puts the state of a snapshot in place of the present one.
 fn restore(shared: &Shared, snapshot: &Snapshot) -> Result<u64, CoreError> {
     let index = snapshot.get_metadata().index;
-    let failed = |source| CoreError::Restore { index, source };
-    let (state, applied_index) = decode_snapshot(&snapshot.data).map_err(failed)?;
-    let engine = Engine::import(state).map_err(|error| failed(error.into()))?;
+    let restored = state::restore(&snapshot.data);
+    let (engine, applied_index) =
+        restored.map_err(|source| CoreError::Restore { index, source })?;
     let revision = engine.revision();
     let mut state = shared.state.write();
     *state = engine;

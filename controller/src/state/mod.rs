@@ -15,7 +15,7 @@ mod command;
 mod snapshot;
 
 pub use command::{Prepared, Rejection, UnknownCommand, encode_command, prepare};
-pub use snapshot::{SnapshotError, decode_snapshot, encode_snapshot};
+pub use snapshot::{SnapshotError, decode_snapshot, encode_snapshot, restore};
 
 /// What stands in the log and in snapshots: generated from `proto/spanwire/peer/v1`, whose comments
 /// document it.

@@ -5,9 +5,9 @@
 //!
 //! ```text
 //! host h1 192.0.2.1
-//! switch s1
-//! router r1 on s1,s2 up r9 peer r8 silent
-//! port a on s1 at h1 ip 10.0.0.1,fd00::1 labels app=web open
+//! switch s1 nets 10.0.0.0/24,fd00::/64
+//! router r1 on s1=10.0.0.254,s2 up r9 peer r8 silent
+//! port a on s1 at h1 ip 10.0.0.1,fd00::1 mac 02:00:00:00:00:01 labels app=web open
 //! group g select app=web all | switch s1 | router r1 | port a | group x | and x,y | less x,y
 //! blocks g 10.0.0.0/8 except 10.1.0.0/16
 //! service http tcp:80 udp icmp:8
@@ -96,13 +96,22 @@ fn object(noun: &str, fields: &Fields<'_>) -> (Labels, Spec) {
     });
     let spec = match noun {
         "host" => Spec::Host(HostSpec { vtep: fields.0.first().map(|vtep| vtep.parse().unwrap()) }),
-        "switch" => Spec::LogicalSwitch(LogicalSwitchSpec::default()),
+        "switch" => Spec::LogicalSwitch(LogicalSwitchSpec {
+            subnets: fields.list("nets").into_iter().map(|net| net.parse().unwrap()).collect(),
+        }),
         "router" => {
-            let switches = fields.references("on").into_iter();
+            let interface = |text: &str| {
+                let (switch, address) = match text.split_once('=') {
+                    Some((switch, address)) => (switch, Some(address.parse().unwrap())),
+                    None => (text, None),
+                };
+                RouterInterface {
+                    switch: reference(switch),
+                    addresses: address.into_iter().collect(),
+                }
+            };
             Spec::LogicalRouter(LogicalRouterSpec {
-                interfaces: switches
-                    .map(|switch| RouterInterface { switch, addresses: Vec::new() })
-                    .collect(),
+                interfaces: fields.list("on").into_iter().map(interface).collect(),
                 advertise: !fields.has("silent"),
                 uplinks: fields.references("up"),
                 peerings: fields.references("peer"),
@@ -113,10 +122,11 @@ fn object(noun: &str, fields: &Fields<'_>) -> (Labels, Spec) {
             let addresses: Vec<IpAddr> = addresses.collect();
             Spec::LogicalPort(LogicalPortSpec {
                 switch: reference(fields.get("on").unwrap()),
-                mac: addresses.first().map_or_else(
-                    || Mac::new([2, 0, 0, 0, 0, 1]).unwrap(),
-                    |address| Mac::derived_from(*address),
-                ),
+                mac: match (fields.get("mac"), addresses.first()) {
+                    (Some(mac), _) => mac.parse().unwrap(),
+                    (None, Some(address)) => Mac::derived_from(*address),
+                    (None, None) => Mac::new([2, 0, 0, 0, 0, 1]).unwrap(),
+                },
                 addresses: addresses.into_iter().collect(),
                 host: fields.get("at").map(Text::from),
                 attachment: PortAttachment::Derived,

@@ -191,6 +191,24 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// The object at fault, and the others that it is about.
+    pub fn objects(&self) -> (Option<&ObjectKey>, Vec<&ObjectKey>) {
+        match self {
+            Refusal::NamedTwice { key }
+            | Refusal::Conflict { key, expected: _, found: _ }
+            | Refusal::NotFound { key }
+            | Refusal::Invalid { key, problem: _ } => (Some(key), Vec::new()),
+            Refusal::StateConflict { expected: _, found: _ }
+            | Refusal::TooLarge { operations: _, max: _ } => (None, Vec::new()),
+            Refusal::DanglingReference { key, target } => (Some(key), vec![target]),
+            Refusal::StillUsed { key, users } => (Some(key), users.iter().collect()),
+            Refusal::GroupCycle { cycle } => (cycle.first(), cycle.iter().skip(1).collect()),
+            Refusal::DuplicateAddress { address: _, first, second } => (Some(first), vec![second]),
+        }
+    }
+}
+
 fn list(keys: &[ObjectKey]) -> String {
     const SHOWN_MAX: usize = 10;
     let mut text =
@@ -313,6 +331,17 @@ pub enum QueryError {
     /// Nothing has this address.
     #[error("no port has the address {0}")]
     NoSuchAddress(IpAddr),
+    /// Several ports have this address.
+    #[error(
+        "{address} is the address of {} ports, in domains apart: name the one you mean: {}",
+        ports.len(), list(ports)
+    )]
+    Ambiguous {
+        /// The address.
+        address: IpAddr,
+        /// The ports, sorted.
+        ports: Vec<ObjectKey>,
+    },
     /// The two ends have no family in common, or an address is not the port's.
     #[error("{0}")]
     Addresses(String),

@@ -14,8 +14,8 @@
 //! | `domains` | connected components, closures, visibility |
 //! | `settle` | net changes, and whom they matter to |
 //! | `items` | contents and subscribers of items |
-//! | `queries`, `explain`, `verdict` | questions |
-//! | `snapshot`, `restore` | the whole state as values, and back |
+//! | `queries`, `explain`, `verdict`, `path` | questions |
+//! | `snapshot`, `restore`, `load` | the whole state as values, and back; and from resources alone |
 
 mod api;
 mod apply;
@@ -27,8 +27,10 @@ mod ids;
 mod items;
 mod journal;
 mod labels;
+mod load;
 mod membership;
 mod names;
+mod path;
 mod prepare;
 mod queries;
 mod restore;
@@ -43,8 +45,13 @@ pub use api::{
     ItemChange, ItemChangeKind, Object, ObjectChange, Outcome, PacketKind, QueryError, Refusal,
     Verdict,
 };
+pub use path::{Hop, PATH_NODES_MAX, Path, PathEnd, PathLink};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use state::Engine;
+pub use verdict::{
+    Decider, ExplainedVerdict, HostDecision, MatchedEntry, MatchedPeer, Membership, MembershipStep,
+    PacketEnd, PeerContent,
+};
 
 use crate::model::{Kind, ObjectKey, Revision, Transaction, Uid};
 use crate::view::{HostView, ItemKey, VersionedItem};
@@ -191,6 +198,23 @@ impl Engine {
         packet: PacketKind,
     ) -> Result<Verdict, QueryError> {
         self.judge(source, destination, packet)
+    }
+
+    /// [`Engine::verdict`] with everything that led to it: the way or where it ends, and at each
+    /// host the rule, how the packet matches it, and what would have decided next.
+    pub fn explain_verdict(
+        &self,
+        source: &Endpoint,
+        destination: &Endpoint,
+        packet: PacketKind,
+    ) -> Result<ExplainedVerdict, QueryError> {
+        self.judge_and_explain(source, destination, packet)
+    }
+
+    /// What an address stands for at an end of a packet: the port that has it, or something
+    /// outside. An address that several ports have, in domains apart, is refused.
+    pub fn endpoint_with_address(&self, address: IpAddr) -> Result<Endpoint, QueryError> {
+        self.find_endpoint(address)
     }
 
     /// The routing domains, sorted by identity.

@@ -13,7 +13,7 @@ use crate::model::{Kind, ObjectKey};
 impl Engine {
     /// Takes the objects of a checked state. `depths` are those of nested groups; `identities` has
     /// the VNIs of switches and routers.
-    pub(super) fn load(
+    pub(super) fn load_objects(
         &mut self,
         objects: Vec<Object>,
         depths: &Map<ObjectKey, u32>,

@@ -52,7 +52,7 @@ impl Engine {
         snapshot
     }
 
-    fn versions(&self) -> Vec<(ItemKey, Revision)> {
+    pub(super) fn versions(&self) -> Vec<(ItemKey, Revision)> {
         let mut versions: Vec<(ItemKey, Revision)> = Vec::new();
         versions.extend(self.ports.iter().map(|(_, p)| (ItemKey::Port(p.object.uid), p.version)));
         versions
@@ -89,7 +89,7 @@ impl Engine {
         }
         let mut identities = Journal::default();
         identities.vnis.extend(snapshot.vnis);
-        engine.load(snapshot.objects, &depths, &identities).map_err(refused)?;
+        engine.load_objects(snapshot.objects, &depths, &identities).map_err(refused)?;
         engine.last_uid = snapshot.last_uid;
         for (key, version) in snapshot.versions {
             engine.set_version(key, version);

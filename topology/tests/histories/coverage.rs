@@ -3,6 +3,7 @@
 
 use crate::snapshot::Snapshot;
 use crate::transitions::Transitions;
+use crate::verdicts::VerdictCoverage;
 use spanwire_topology::model::Uid;
 use spanwire_topology::view::{Item, ItemKey, VersionedItem};
 use std::collections::BTreeSet;
@@ -30,6 +31,8 @@ pub(crate) struct Coverage {
     pub(crate) pruned: u64,
     /// What changed, over all transactions that were applied.
     pub(crate) transitions: Transitions,
+    /// What the explained verdicts told of.
+    pub(crate) verdicts: VerdictCoverage,
 }
 
 impl Coverage {
@@ -80,6 +83,7 @@ impl Coverage {
         self.whole_groups += other.whole_groups;
         self.pruned += other.pruned;
         self.transitions.add(other.transitions);
+        self.verdicts.add(other.verdicts);
     }
 
     /// Panics if something was met too rarely for the histories to show anything about it.
@@ -99,6 +103,7 @@ impl Coverage {
         }
         assert!(self.applied > self.refused && self.refused > 0, "{self:?}");
         self.transitions.check();
+        self.verdicts.check();
     }
 }
 

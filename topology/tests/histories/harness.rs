@@ -9,6 +9,7 @@ use crate::snapshot::{
 use crate::spans::check_spans;
 use crate::support::{Check, about, check_same, check_same_table, describe, fail};
 use crate::universe::reference;
+use crate::verdicts::Explained;
 use proptest::test_runner::TestCaseError;
 use spanwire_oracle::{CanonicalView, Network, Resources, State, engine_view_canonical};
 use spanwire_topology::engine::{Changes, HostId, Outcome, QueryError, Verdict};
@@ -180,6 +181,13 @@ impl Harness {
         self.check_rebuilt(&resources)?;
         for probe in &step.probes {
             self.check_probe(probe, &resources, &network)?;
+            let (from, to) = probe.endpoints(&resources);
+            let explained =
+                Explained { engine: &self.one.engine, resources: &resources, network: &network };
+            let met = about(explained.check(&from, &to, probe.packet), || {
+                format!("verdict from {from:?} to {to:?}, {:?}", probe.packet)
+            })?;
+            self.coverage.verdicts.add(met);
         }
         Ok(())
     }

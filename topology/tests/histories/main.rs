@@ -26,6 +26,7 @@ mod spans;
 mod support;
 mod transitions;
 mod universe;
+mod verdicts;
 
 use coverage::Coverage;
 use harness::Harness;

@@ -15,7 +15,10 @@ pub(crate) fn fail<T>(problem: String) -> Result<T, TestCaseError> {
 }
 
 /// Adds what a check was about.
-pub(crate) fn about(check: Check, what: impl FnOnce() -> String) -> Check {
+pub(crate) fn about<T>(
+    check: Result<T, TestCaseError>,
+    what: impl FnOnce() -> String,
+) -> Result<T, TestCaseError> {
     check.map_err(|error| match error {
         TestCaseError::Fail(reason) => TestCaseError::fail(format!("{}: {reason}", what())),
         rejected => rejected,

@@ -8,6 +8,7 @@ use super::wire;
 use ports::{PORTS_PER_RECORD_MAX, PortsReader, PortsWriter};
 use prost::Message;
 use spanwire_adminproto::convert;
+use spanwire_topology::Engine;
 use spanwire_topology::engine::{self, Object};
 use spanwire_topology::model::{Revision, Spec, Uid, Vni};
 use spanwire_topology::view::ItemKey;
@@ -124,6 +125,12 @@ pub fn decode_snapshot(mut bytes: &[u8]) -> Result<(engine::Snapshot, u64), Snap
         (true, Some(applied_index)) => Ok((reader.snapshot, applied_index)),
         _ => Err(reader.malformed("the snapshot ends before its trailer")),
     }
+}
+
+/// The engine with the state that some bytes hold, and the index of the last log entry in it.
+pub fn restore(bytes: &[u8]) -> Result<(Engine, u64), SnapshotError> {
+    let (state, applied_index) = decode_snapshot(bytes)?;
+    Ok((Engine::import(state)?, applied_index))
 }
 
 #[derive(Default)]
