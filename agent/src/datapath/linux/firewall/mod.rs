@@ -81,7 +81,7 @@ impl Firewall {
         let refused = self.refused.iter();
         rejections.extend(refused.map(|(key, (_, message))| Rejection {
             key: *key,
-            reason: format!("nft refused it: {message}"),
+            reason: format!("{}: {message}", refusal_of(key)),
         }));
         Ok(rejections)
     }
@@ -210,8 +210,8 @@ impl Firewall {
         if search.refusal().is_some() {
             return Err(error);
         }
-        // Members before the policies that use them: a policy without members has no rules that
-        // could be refused, and the members would be blamed for it.
+        // Members before the policies that use them: a policy without its members is closed, so it
+        // has no rules that could be refused, and the members would be blamed for it.
         let mut all: Vec<ItemKey> = search.excluded.iter().copied().collect();
         all.sort_by_key(|key| match key {
             ItemKey::Blocks(_) | ItemKey::Shard { .. } => 0,
@@ -222,6 +222,15 @@ impl Firewall {
         search.probe(&all, &mut found);
         self.refused.extend(found);
         Ok(())
+    }
+}
+
+/// What was refused, and what that means for packets.
+fn refusal_of(key: &ItemKey) -> &'static str {
+    match key {
+        ItemKey::Port(_) => "nft refused it, so the port is closed",
+        ItemKey::Policy(_) => "nft refused it, so what it would judge is dropped",
+        _ => "nft refused it, so what policies with this group as a peer would judge is dropped",
     }
 }
 
