@@ -11,6 +11,7 @@ mod diff;
 mod generation;
 mod json;
 mod listing;
+mod overlap;
 mod policies;
 mod ruleset;
 mod runner;
@@ -50,6 +51,11 @@ impl Firewall {
             generation: None,
             refused: BTreeMap::new(),
         }
+    }
+
+    /// True if what locators say matters: of domains that share a zone no address may be the same.
+    pub(crate) fn depends_on_locators(&self) -> bool {
+        self.zones.are_shared()
     }
 
     /// Brings the table to a view, in one transaction, and returns what could not be.
@@ -135,7 +141,7 @@ impl Firewall {
             .chains
             .iter()
             .filter_map(|(name, chain)| compile::zone_of(name, &chain.rules.first()?.comment));
-        self.zones = Zones::restore(zones.collect());
+        self.zones = Zones::restore(zones.collect(), compile::homes(&present.maps));
         self.installed = Some(present);
         Ok(())
     }
