@@ -491,11 +491,13 @@ fn an_item_that_nft_refuses_is_named_and_the_rest_is_in_force() {
         lab.plug(port);
     }
     let mut world = World::new(base());
+    // In the order of their names: what the first decides is decided, what is left to the second is
+    // dropped in the direction it looks in, and the other direction is left to the third.
     let poison = policy("poison", "dbs", "in drop left tcp:443");
     world.put([
-        policy("p", "dbs", "in drop left tcp:80"),
+        policy("p", "dbs", "in reject left tcp:80\nin allow left tcp:8080"),
         poison.clone(),
-        policy("q", "dbs", "in drop left tcp:8080"),
+        policy("q", "dbs", "in reject left tcp:8443\nout reject * tcp:443"),
     ]);
     let rejections = lab.apply("a", &world);
     lab.apply("b", &world);
@@ -504,18 +506,25 @@ fn an_item_that_nft_refuses_is_named_and_the_rest_is_in_force() {
     let ItemKey::Policy(uid) = rejection.key else { panic!("{rejection}") };
     assert_eq!(&*spanwire_agent::datapath::evaluate::policy(&view, uid).unwrap().name, "poison");
     assert!(rejection.reason.contains("t/poison is poison"), "{rejection}");
-    for (port, outcome) in
-        [(80, Outcome::Silence), (443, by("db-0")), (8080, Outcome::Silence), (8443, by("db-0"))]
-    {
+    assert!(rejection.reason.contains("what it would judge is dropped"), "{rejection}");
+    for (port, outcome) in [
+        (80, Outcome::Refused),
+        (8080, by("db-0")),
+        (443, Outcome::Silence),
+        (8443, Outcome::Silence),
+    ] {
         check(&lab, "web-0", "10.0.1.1", Sent::Tcp(port), outcome);
     }
+    check(&lab, "db-0", "10.0.0.1", Sent::Tcp(80), by("web-0"));
+    check(&lab, "db-0", "10.0.0.1", Sent::Tcp(443), Outcome::Refused);
     // It is not tried again until it changes, and then it is.
-    world.put([policy("q", "dbs", "in drop left tcp:8443")]);
+    world.put([policy("q", "dbs", "in reject left tcp:8443")]);
     assert_eq!(lab.apply("a", &world), rejections);
     check(&lab, "web-0", "10.0.1.1", Sent::Tcp(8443), Outcome::Silence);
     world.replace([&poison], [policy("cured", "dbs", "in drop left tcp:443")]);
     assert_eq!(lab.apply("a", &world), []);
     check(&lab, "web-0", "10.0.1.1", Sent::Tcp(443), Outcome::Silence);
+    check(&lab, "web-0", "10.0.1.1", Sent::Tcp(8443), Outcome::Refused);
 }
 
 #[test]

@@ -5,7 +5,9 @@
 mod common;
 
 use common::fake_host::{FakeHost, say};
-use common::{apply, connect, eventually, key, mk_port, network, start, wire_key};
+use common::{
+    apply, connect, eventually, key, mk_port, network, start, start_with_network, wire_key,
+};
 use spanwire_adminproto::wire;
 use spanwire_controller::RunningController;
 use spanwire_hostproto::wire as host_wire;
@@ -40,10 +42,7 @@ async fn wait_equal(controller: &RunningController, host: &FakeHost, name: &str)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_gets_exactly_its_view_as_it_changes() {
-    let root = tempfile::tempdir().unwrap();
-    let controller = start(root.path()).await;
-    let mut client = connect(&controller).await;
-    let revision = apply(&mut client, network()).await.unwrap();
+    let (_root, controller, mut client, revision) = start_with_network().await;
     let mut hosts = Vec::new();
     for name in ["host-1", "host-2", "host-3"] {
         let mut host = FakeHost::connect(controller.address(), name).await;
@@ -67,10 +66,7 @@ async fn a_host_gets_exactly_its_view_as_it_changes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_resumes_with_what_differs() {
-    let root = tempfile::tempdir().unwrap();
-    let controller = start(root.path()).await;
-    let mut client = connect(&controller).await;
-    let revision = apply(&mut client, network()).await.unwrap();
+    let (root, controller, mut client, revision) = start_with_network().await;
     let mut host = FakeHost::connect(controller.address(), "host-2").await;
     host.wait_revision(revision).await;
     let held = host.state().held;
@@ -96,10 +92,7 @@ async fn a_host_resumes_with_what_differs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newer_of_two_agents_wins() {
-    let root = tempfile::tempdir().unwrap();
-    let controller = start(root.path()).await;
-    let mut client = connect(&controller).await;
-    let revision = apply(&mut client, network()).await.unwrap();
+    let (_root, controller, mut client, revision) = start_with_network().await;
     let mut older = FakeHost::resume(controller.address(), "host-1", 7, None).await;
     older.wait_revision(revision).await;
     let mut newer = FakeHost::resume(controller.address(), "host-1", 8, None).await;
@@ -151,10 +144,7 @@ async fn what_does_not_fit_is_refused_with_a_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_host_is_told_and_its_name_can_come_back() {
-    let root = tempfile::tempdir().unwrap();
-    let controller = start(root.path()).await;
-    let mut client = connect(&controller).await;
-    let revision = apply(&mut client, network()).await.unwrap();
+    let (_root, controller, mut client, revision) = start_with_network().await;
     let mut host = FakeHost::connect(controller.address(), "host-1").await;
     host.wait_revision(revision).await;
     let request = wire::DeleteRequest {
@@ -174,10 +164,7 @@ async fn a_deleted_host_is_told_and_its_name_can_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_controller_sends_hosts_away() {
-    let root = tempfile::tempdir().unwrap();
-    let controller = start(root.path()).await;
-    let mut client = connect(&controller).await;
-    let revision = apply(&mut client, network()).await.unwrap();
+    let (_root, controller, mut client, revision) = start_with_network().await;
     let mut host = FakeHost::connect(controller.address(), "host-1").await;
     host.wait_revision(revision).await;
     controller.shutdown().await.unwrap();
@@ -187,10 +174,7 @@ async fn a_stopping_controller_sends_hosts_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_ends_when_every_host_of_the_span_has_it() {
-    let root = tempfile::tempdir().unwrap();
-    let controller = start(root.path()).await;
-    let mut client = connect(&controller).await;
-    apply(&mut client, network()).await.unwrap();
+    let (_root, controller, mut client, _) = start_with_network().await;
     let request = wire::WaitRealizedRequest {
         key: wire_key(Kind::LogicalPort, "a", "web-1"),
         revision: None,
@@ -221,10 +205,7 @@ async fn a_wait_ends_when_every_host_of_the_span_has_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejection_names_the_object_until_it_is_gone() {
-    let root = tempfile::tempdir().unwrap();
-    let controller = start(root.path()).await;
-    let mut client = connect(&controller).await;
-    let revision = apply(&mut client, network()).await.unwrap();
+    let (_root, controller, mut client, revision) = start_with_network().await;
     let mut host = FakeHost::connect(controller.address(), "host-2").await;
     host.wait_revision(revision).await;
     let policy = key(Kind::SecurityPolicy, "a", "db");
@@ -270,10 +251,7 @@ async fn a_rejection_names_the_object_until_it_is_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_does_not_read_holds_up_nobody() {
-    let root = tempfile::tempdir().unwrap();
-    let controller = start(root.path()).await;
-    let mut client = connect(&controller).await;
-    apply(&mut client, network()).await.unwrap();
+    let (_root, controller, mut client, _) = start_with_network().await;
     // Says hello, and then neither reads nor acknowledges.
     let url = format!("http://{}", controller.address());
     let mut stalled = host_wire::host_stream_client::HostStreamClient::connect(url).await.unwrap();

@@ -390,6 +390,58 @@ fn probes_tell_what_became_of_packets() {
     assert_eq!(remains(&name), BTreeSet::new());
 }
 
+/// Every way in which an address that nobody has can answer, while they take turns: the moment at
+/// which one follows another is when a probe could take the end of an attempt for its success.
+#[test]
+fn nobody_is_never_taken_for_somebody() {
+    if !can_run("nobody_is_never_taken_for_somebody") {
+        return;
+    }
+    // Longer than until a connection is asked for again: an answer to the first packet can come too
+    // early to end the attempt, and the kernel then waits for another.
+    const WAIT: Duration = Duration::from_millis(1_500);
+    let name = mk_name("nobody");
+    let mut lab = Lab::up(mk_spec(&name)).unwrap();
+    add_routes(&lab, "h1");
+    lab.listen(&key("b"), &[Listen::Tcp(80)]).unwrap();
+    let turns = "sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0
+        for turn in $(seq 60); do
+            for kind in unreachable prohibit blackhole throw; do
+                ip route replace $kind 203.0.113.0/24
+                ip -6 route replace $kind 2001:db8::/64
+                sleep 0.02
+            done
+        done";
+    let probe = |address: &str, port| Probe::new(&key("a"), Check::Tcp(to(address, port)));
+    let probes: Vec<Probe> = (1..=250)
+        .flat_map(|n| {
+            let (v4, v6) = (format!("203.0.113.{n}"), format!("2001:db8::{n:x}"));
+            [probe(&v4, 80), probe(&v6, 80), probe("10.0.0.3", 9), probe("fd00::3", 9)]
+        })
+        .collect();
+    let mut seen: [u32; 3] = [0; 3];
+    let host = Place::Host("h1".to_owned());
+    std::thread::scope(|scope| {
+        let turning = scope.spawn(|| lab.exec(&host, "sh", ["-e", "-c", turns]).unwrap());
+        while !turning.is_finished() {
+            let outcomes = lab.probe(&probes, WAIT).unwrap();
+            for (probe, outcome) in probes.iter().zip(&outcomes) {
+                match outcome {
+                    Outcome::Refused => seen[0] += 1,
+                    Outcome::TimedOut => seen[1] += 1,
+                    Outcome::Unreachable => seen[2] += 1,
+                    other => panic!("{probe:?}: {other:?}"),
+                }
+            }
+        }
+        let output = turning.join().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    });
+    println!("refused, timed out, unreachable: {seen:?}");
+    assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+    lab.down().unwrap();
+}
+
 #[test]
 fn flows_carry_bytes_and_notice_when_they_do_not() {
     if !can_run("flows_carry_bytes_and_notice_when_they_do_not") {

@@ -95,7 +95,7 @@ pub fn differences(lab: &Lab, expected: &Expectation, timeout: Duration) -> Vec<
         .iter()
         .zip(answers)
         .zip(outcomes)
-        .filter(|((_, answer), outcome)| !agrees(answer.as_ref(), outcome))
+        .filter(|(((_, _, trial), answer), outcome)| !agrees(*trial, answer.as_ref(), outcome))
         .map(|((attempt, answer), outcome)| describe(attempt, answer.as_ref(), &outcome))
         .collect()
 }
@@ -109,11 +109,13 @@ pub fn try_all(lab: &Lab, attempts: &[&Attempt], timeout: Duration) -> Vec<Outco
     lab.probe(&probes, timeout).expect("probes run")
 }
 
-/// True if what came is what was expected. Who answers a ping cannot be told.
-pub fn agrees(expected: Option<&ObjectKey>, outcome: &Outcome) -> bool {
+/// True if what came is what was expected. Who answers a ping cannot be told; all others say their
+/// name. A probe that has failed says nothing about the network, so it never agrees.
+pub fn agrees(trial: Trial, expected: Option<&ObjectKey>, outcome: &Outcome) -> bool {
     match (expected.map(workload), outcome) {
+        (_, Outcome::Failed(_)) => false,
         (None, outcome) => !outcome.is_connected(),
-        (Some(_), Outcome::Connected { by: None }) => true,
+        (Some(_), Outcome::Connected { by: None }) => trial == Trial::Ping,
         (Some(expected), Outcome::Connected { by: Some(by) }) => expected == *by,
         (Some(_), _) => false,
     }
@@ -129,4 +131,35 @@ pub fn describe(attempt: &Attempt, expected: Option<&ObjectKey>, outcome: &Outco
 /// The workloads of a lab.
 pub fn workloads(lab: &Lab) -> BTreeSet<WorkloadKey> {
     lab.spec().workloads.iter().map(|workload| workload.key.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spanwire_topology::Kind;
+
+    #[test]
+    fn only_the_right_answer_agrees() {
+        let port = |name: &str| ObjectKey::new(Kind::LogicalPort, "t", name);
+        let by = |name: Option<&str>| Outcome::Connected { by: name.map(|n| workload(&port(n))) };
+        let (web, failed) = (port("web"), Outcome::Failed("no reason".to_owned()));
+        let cases = [
+            (Trial::Tcp(80), Some(&web), by(Some("web")), true),
+            (Trial::Tcp(80), Some(&web), by(Some("db")), false),
+            (Trial::Tcp(80), Some(&web), by(None), false),
+            (Trial::Udp(53), Some(&web), by(None), false),
+            (Trial::Ping, Some(&web), by(None), true),
+            (Trial::Tcp(80), Some(&web), Outcome::TimedOut, false),
+            (Trial::Tcp(80), Some(&web), failed.clone(), false),
+            (Trial::Tcp(80), None, failed, false),
+            (Trial::Tcp(80), None, Outcome::TimedOut, true),
+            (Trial::Tcp(80), None, Outcome::Refused, true),
+            (Trial::Tcp(80), None, by(None), false),
+            (Trial::Ping, None, by(None), false),
+        ];
+        for (trial, expected, outcome, agreement) in cases {
+            let found = agrees(trial, expected, &outcome);
+            assert_eq!(found, agreement, "{trial:?}: {expected:?} and {outcome:?}");
+        }
+    }
 }

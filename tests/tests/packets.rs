@@ -106,7 +106,8 @@ fn probe_during(
                     let lost = domains_change
                         && !attempt.2.is_retransmitted()
                         && outcome == Outcome::TimedOut;
-                    if !lost && !agrees(was, &outcome) && !agrees(is, &outcome) {
+                    let agrees = |answer| agrees(attempt.2, answer, &outcome);
+                    if !lost && !agrees(was) && !agrees(is) {
                         findings.push(describe(attempt, is, &outcome));
                     }
                 }

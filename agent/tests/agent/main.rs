@@ -128,11 +128,7 @@ async fn a_reconnect_resumes_from_what_is_held() {
 
 #[tokio::test]
 async fn a_batch_that_is_cut_in_the_middle_changes_nothing() {
-    let mut controller = Controller::start().await;
-    let (mut bench, mut model) = mk_holding(&mut controller).await;
-    bench.restart();
-    let (mut stream, _) = controller.welcome(Resume::Current, 3).await;
-    stream.ack().await;
+    let (mut controller, mut bench, mut model, mut stream) = mk_following().await;
     let before = model.view.clone();
     let step = model.add_member(4);
     stream.send(FromController::Part(step.part(0, false, step.updates.clone()))).await;
@@ -197,11 +193,7 @@ async fn a_damaged_store_is_set_aside_and_all_is_fetched_again() {
 
 #[tokio::test]
 async fn an_agent_that_was_superseded_stops_and_says_why() {
-    let mut controller = Controller::start().await;
-    let (mut bench, model) = mk_holding(&mut controller).await;
-    bench.restart();
-    let (mut stream, _) = controller.welcome(Resume::Current, 3).await;
-    stream.ack().await;
+    let (_controller, mut bench, model, mut stream) = mk_following().await;
     stream.refuse(Reason::Superseded).await;
     let error = bench.end().await.unwrap_err();
     assert!(matches!(&error, AgentError::Superseded { host, .. } if host == "h1"), "{error}");
@@ -308,11 +300,7 @@ async fn rejections_are_told_and_told_again_when_they_change() {
 
 #[tokio::test]
 async fn drift_is_reported_and_counted() {
-    let mut controller = Controller::start().await;
-    let (mut bench, _) = mk_holding(&mut controller).await;
-    bench.restart();
-    let (mut stream, _) = controller.welcome(Resume::Current, 3).await;
-    stream.ack().await;
+    let (_controller, mut bench, _, mut stream) = mk_following().await;
     for total in 1..4 {
         let finding = Finding {
             kind: FindingKind::Missing,
@@ -336,11 +324,7 @@ async fn drift_is_reported_and_counted() {
 
 #[tokio::test]
 async fn a_datapath_that_fails_is_tried_again_before_anything_is_acknowledged() {
-    let mut controller = Controller::start().await;
-    let (mut bench, mut model) = mk_holding(&mut controller).await;
-    bench.restart();
-    let (mut stream, _) = controller.welcome(Resume::Current, 3).await;
-    stream.ack().await;
+    let (_controller, mut bench, mut model, mut stream) = mk_following().await;
     bench.datapath.script.lock().failures = 3;
     let before = model.view.clone();
     stream.send_batch(&model.add_member(4)).await;
@@ -358,11 +342,7 @@ async fn a_datapath_that_fails_is_tried_again_before_anything_is_acknowledged() 
 
 #[tokio::test]
 async fn a_stream_that_breaks_during_a_step_does_not_break_the_step() {
-    let mut controller = Controller::start().await;
-    let (mut bench, mut model) = mk_holding(&mut controller).await;
-    bench.restart();
-    let (mut stream, _) = controller.welcome(Resume::Current, 3).await;
-    stream.ack().await;
+    let (mut controller, mut bench, mut model, mut stream) = mk_following().await;
     bench.datapath.script.lock().delay = Duration::from_millis(300);
     stream.send_batch(&model.add_member(4)).await;
     bench.wait_status("applying", |status| status.activity == Activity::Applying).await;
@@ -377,11 +357,7 @@ async fn a_stream_that_breaks_during_a_step_does_not_break_the_step() {
 
 #[tokio::test]
 async fn a_batch_that_makes_no_sense_is_complained_about() {
-    let mut controller = Controller::start().await;
-    let (mut bench, mut model) = mk_holding(&mut controller).await;
-    bench.restart();
-    let (mut stream, _) = controller.welcome(Resume::Current, 3).await;
-    stream.ack().await;
+    let (_controller, mut bench, mut model, mut stream) = mk_following().await;
     let before = model.view.clone();
     let nonsense = Step { from: 3, to: 4, replace: false, updates: vec![vec![0xff; 9].into()] };
     stream.send_batch(&nonsense).await;

@@ -391,6 +391,16 @@ pub(crate) async fn mk_holding(controller: &mut Controller) -> (Bench, Model) {
     (bench, model)
 }
 
+/// A controller, an agent that follows it, what that holds, and the stream between them.
+pub(crate) async fn mk_following() -> (Controller, Bench, Model, Stream) {
+    let mut controller = Controller::start().await;
+    let (mut bench, model) = mk_holding(&mut controller).await;
+    bench.restart();
+    let (mut stream, _) = controller.welcome(Resume::Current, 3).await;
+    stream.ack().await;
+    (controller, bench, model, stream)
+}
+
 pub(crate) fn rejection(reason: &str) -> Rejection {
     Rejection { key: ItemKey::Port(Uid(9)), reason: reason.to_owned() }
 }

@@ -20,13 +20,11 @@ mod story;
 
 use crate::client::Admin;
 use crate::failure::Failure;
-use crate::verbs::signals::wait_for_stop;
+use crate::verbs::signals::Interrupt;
 use checks::{Attempt, Seen};
 use report::Report;
 use spanwire_lab::Lab;
 use spanwire_topology::{ObjectKey, Resource};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Runtime;
 
 /// Where the demo plays.
@@ -71,6 +69,9 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     };
     let mode = if lacking.is_some() { "record drivers" } else { "linux drivers, real packets" };
     report.section("Stage")?;
+    // Before anything is made: from here on the story stops at its next step, and what was made is
+    // removed.
+    let interrupt = Interrupt::watch()?;
     let mut stage: Box<dyn Stage> = match lacking {
         Some(reason) => {
             report.say(&format!("no packets: {reason}"))?;
@@ -80,26 +81,12 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         }
         None => Box::new(lab_run::LabStage::new(&resources, &checks::tcp_ports(&resources))?),
     };
-    let interrupted = watch_for_interrupt(stage.runtime());
-    let told = story::tell(&mut *stage, &mut report, resources, interrupted);
+    let told = story::tell(&mut *stage, &mut report, resources, interrupt);
     // Whatever happened, nothing is left behind.
     let finished = stage.finish();
     told?;
     finished?;
     report.finish(mode)
-}
-
-/// Turns true when this process is asked to end: the story stops at its next step, and what was made
-/// is removed.
-fn watch_for_interrupt(runtime: &Runtime) -> Arc<AtomicBool> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    runtime.spawn(async move {
-        if wait_for_stop().await.is_ok() {
-            flag.store(true, Ordering::Relaxed);
-        }
-    });
-    interrupted
 }
 
 /// Resources with one of them replaced.

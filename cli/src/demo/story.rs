@@ -9,6 +9,7 @@ use crate::client::{Admin, to_failure};
 use crate::failure::Failure;
 use crate::output::{Table, render};
 use crate::verbs::apply;
+use crate::verbs::signals::Interrupt;
 use spanwire_adminproto::{convert, wire};
 use spanwire_topology::engine::HostId;
 use spanwire_topology::model::{Kind, LogicalPortSpec, Spec};
@@ -16,7 +17,6 @@ use spanwire_topology::{Engine, ObjectKey, Resource, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Connections of each kind that are shown as examples.
@@ -32,7 +32,7 @@ struct Story<'a> {
     resources: Vec<Resource>,
     attempts: Vec<Attempt>,
     tcp_ports: BTreeSet<u16>,
-    interrupted: Arc<AtomicBool>,
+    interrupt: Interrupt,
 }
 
 /// Tells the story. What did not hold is in the report; an error is something else.
@@ -40,7 +40,7 @@ pub(super) fn tell(
     stage: &mut dyn Stage,
     report: &mut Report,
     resources: Vec<Resource>,
-    interrupted: Arc<AtomicBool>,
+    interrupt: Interrupt,
 ) -> Result<(), Failure> {
     report.say(&stage.describe())?;
     let tcp_ports = checks::tcp_ports(&resources);
@@ -48,15 +48,30 @@ pub(super) fn tell(
     let admin = stage.admin();
     let engine = Engine::new();
     let mut story =
-        Story { stage, report, admin, engine, resources, attempts, tcp_ports, interrupted };
-    story.network()?;
-    story.first_apply()?;
-    story.who_was_told_what()?;
-    story.connections()?;
-    story.move_one()?;
-    story.relabel_one()?;
-    story.cut_and_heal()?;
-    story.without_controller()
+        Story { stage, report, admin, engine, resources, attempts, tcp_ports, interrupt };
+    tell_all(&mut story)
+}
+
+/// A step of the story.
+type Step<'a> = fn(&mut Story<'a>) -> Result<(), Failure>;
+
+/// All steps in their order, as long as nobody asks for an end.
+fn tell_all<'a>(story: &mut Story<'a>) -> Result<(), Failure> {
+    let steps: [Step<'a>; 8] = [
+        Story::network,
+        Story::first_apply,
+        Story::who_was_told_what,
+        Story::connections,
+        Story::move_one,
+        Story::relabel_one,
+        Story::cut_and_heal,
+        Story::without_controller,
+    ];
+    for step in steps {
+        story.interrupt.check()?;
+        step(story)?;
+    }
+    Ok(())
 }
 
 // ---- Steps ----
@@ -328,9 +343,7 @@ impl Story<'_> {
 impl Story<'_> {
     /// Tries every connection and compares what came of it with what the policy says.
     fn try_all(&mut self, examples: bool) -> Result<(), Failure> {
-        if self.interrupted.load(Ordering::Relaxed) {
-            return Err(Failure::refused("interrupted; what was made is removed"));
-        }
+        self.interrupt.check()?;
         let expected: Vec<Expected> = self
             .attempts
             .iter()

@@ -7,6 +7,7 @@ use crate::fleet::{self, lab_failure};
 use crate::input;
 use crate::output::{Table, print, print_json, render};
 use crate::progress::Spinner;
+use crate::verbs::signals::Interrupt;
 use crate::verbs::{apply, wait};
 use clap::{Args, Subcommand};
 use ipnet::Ipv4Net;
@@ -16,7 +17,6 @@ use spanwire_lab::{DEFAULT_UNDERLAY, Lab, LabPhase, LabRecord, LabSpec, assign_v
 use spanwire_topology::Resource;
 use std::os::unix::process::CommandExt;
 use std::time::Duration;
-use tokio::runtime::Runtime;
 
 /// The lab that is meant if none is named.
 const NAME_DEFAULT: &str = "main";
@@ -109,8 +109,12 @@ fn up(global: &Global, args: UpArgs) -> Result<(), Failure> {
         render::count(spec.hosts.len(), "host"),
         render::count(spec.workloads.len(), "workload")
     ));
+    let interrupt = Interrupt::watch()?;
     let mut lab = Lab::up(spec).map_err(&fail)?;
-    let started = if args.bare { Ok(()) } else { start(&mut lab, resources, &mut spinner) };
+    let started = interrupt.check().and_then(|()| match args.bare {
+        true => Ok(()),
+        false => start(&mut lab, resources, &mut spinner, &interrupt),
+    });
     spinner.finish();
     if let Err(failure) = started {
         // What is half there helps nobody; its logs are told by the failure.
@@ -126,7 +130,12 @@ fn up(global: &Global, args: UpArgs) -> Result<(), Failure> {
 }
 
 /// Starts the controller, applies the model, starts the agents and waits for them.
-fn start(lab: &mut Lab, resources: Vec<Resource>, spinner: &mut Spinner) -> Result<(), Failure> {
+fn start(
+    lab: &mut Lab,
+    resources: Vec<Resource>,
+    spinner: &mut Spinner,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
     spinner.update("starting the controller");
     fleet::start_controller(lab)?;
     let runtime = fleet::fabric_runtime(lab)?;
@@ -136,27 +145,31 @@ fn start(lab: &mut Lab, resources: Vec<Resource>, spinner: &mut Spinner) -> Resu
     runtime.block_on(apply::apply(&mut admin, items, false, None))?;
     let hosts: Vec<String> = lab.spec().hosts.iter().map(|host| host.name.clone()).collect();
     for host in &hosts {
+        interrupt.check()?;
         spinner.update(&format!("starting the agent of {host}"));
         fleet::start_agent(lab, host)?;
     }
     spinner.update("waiting for the agents");
-    settle(&mut admin, &runtime, &hosts)
+    runtime.block_on(async {
+        tokio::select! {
+            settled = settle(&mut admin, &hosts) => settled,
+            failure = interrupt.raised() => Err(failure),
+        }
+    })
 }
 
 /// Waits until every host of the lab has everything. Hosts of the model that are not in the lab
 /// have no agent, so it is not asked whether *all* have.
-fn settle(admin: &mut Admin, runtime: &Runtime, hosts: &[String]) -> Result<(), Failure> {
-    runtime.block_on(async {
-        for host in hosts {
-            let key = spanwire_topology::ObjectKey::new(
-                spanwire_topology::model::Kind::Host,
-                spanwire_topology::model::SYSTEM_PROJECT,
-                host.as_str(),
-            );
-            wait::wait(admin, Some(&key), None, REALIZED_WAIT).await?;
-        }
-        Ok(())
-    })
+async fn settle(admin: &mut Admin, hosts: &[String]) -> Result<(), Failure> {
+    for host in hosts {
+        let key = spanwire_topology::ObjectKey::new(
+            spanwire_topology::model::Kind::Host,
+            spanwire_topology::model::SYSTEM_PROJECT,
+            host.as_str(),
+        );
+        wait::wait(admin, Some(&key), None, REALIZED_WAIT).await?;
+    }
+    Ok(())
 }
 
 fn told(lab: &Lab, bare: bool) -> String {

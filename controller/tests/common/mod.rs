@@ -37,6 +37,15 @@ pub async fn start(data_dir: &Path) -> RunningController {
     Controller::start(mk_config(data_dir)).await.expect("the controller starts")
 }
 
+/// A controller that has the network of the picture, its data directory, a client, and the revision.
+pub async fn start_with_network() -> (tempfile::TempDir, RunningController, Client, u64) {
+    let root = tempfile::tempdir().unwrap();
+    let controller = start(root.path()).await;
+    let mut client = connect(&controller).await;
+    let revision = apply(&mut client, network()).await.unwrap();
+    (root, controller, client, revision)
+}
+
 pub fn mk_config(data_dir: &Path) -> Config {
     Config { listen: "127.0.0.1:0".parse().unwrap(), ..Config::new(data_dir) }
 }

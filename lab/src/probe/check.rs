@@ -188,11 +188,12 @@ impl Prober {
     fn process_event(&mut self, index: usize) -> Result<(), LabError> {
         let Some(attempt) = self.attempts.get_mut(&index) else { return Ok(()) };
         let outcome = match attempt.stage {
-            // An error may have been taken from the socket before it is asked for here, so that it
-            // has none is not enough: a connection has a peer.
+            // The error is taken once, here, and whatever ends an attempt ends its socket with one.
+            // A socket with neither an error nor a peer would be news about the kernel, not an
+            // answer: whoever asked is told that the probe has failed.
             Stage::Connecting => match attempt.socket.take_error() {
                 Ok(None) if attempt.socket.peer_addr().is_err() => {
-                    Some(Outcome::Failed("it ended without a word".to_owned()))
+                    Some(Outcome::Failed("it has ended with neither error nor peer".to_owned()))
                 }
                 Ok(None) => {
                     attempt.stage = Stage::AwaitingName;

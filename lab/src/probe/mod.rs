@@ -85,7 +85,7 @@ pub enum Outcome {
     TimedOut,
     /// There was an answer that the packet cannot be delivered, or no route to send it by.
     Unreachable,
-    /// The probe could not be sent at all.
+    /// The probe could not be sent, or ended in a way that says nothing about the network.
     Failed(String),
 }
 

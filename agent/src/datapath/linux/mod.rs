@@ -127,7 +127,8 @@ impl Datapath for LinuxDatapath {
             Some(forwarding) if concerns_forwarding(changed) => Some(forwarding.prepare(view)?),
             _ => None,
         };
-        self.change(view, concerns_firewall(changed), transition)?;
+        let with_firewall = concerns_firewall(changed) || self.firewall.depends_on_locators();
+        self.change(view, with_firewall, transition)?;
         // Items are shared: this copies keys and pointers.
         self.view = Some(view.clone());
         Ok(self.rejections.clone())

@@ -12,6 +12,7 @@
 //! else's, and a zone that only one side of a connection is in would tear it apart.
 
 use super::json;
+use super::overlap::Overlap;
 use super::policies::{CLOSED, PolicyCompiler, REFUSE, blocks_set, shard_set};
 use super::ruleset::{Chain, Content, Element, Hook, Rule, Ruleset, SetKind};
 use super::zones::Zones;
@@ -88,6 +89,13 @@ pub(crate) fn zone_of(chain: &str, comment: &str) -> Option<(Vni, u16)> {
     let domain = chain.strip_prefix(FROM_DOMAIN)?.parse().ok()?;
     let zone = comment.strip_prefix(ZONE_LABEL)?.split(' ').next()?.parse().ok()?;
     Some((Vni(domain), zone))
+}
+
+/// The domain of each device, out of the maps that [`compile`] makes.
+pub(crate) fn homes(maps: &BTreeMap<String, BTreeMap<Text, String>>) -> BTreeMap<Text, Vni> {
+    let domain_of = |chain: &String| chain.strip_prefix(FROM_DOMAIN)?.parse().ok().map(Vni);
+    let entrances = maps.get(ENTRANCES).into_iter().flatten();
+    entrances.filter_map(|(device, chain)| Some((device.clone(), domain_of(chain)?))).collect()
 }
 
 struct Compiler<'a> {
@@ -221,7 +229,10 @@ impl<'a> Compiler<'a> {
             .map(|(_, port)| port.domain)
             .filter(|vni| domain(self.view, *vni).is_some())
             .collect();
-        for vni in zones.assign(&own) {
+        let homes = self.workloads.iter().map(|(device, (_, port))| (device.clone(), port.domain));
+        let homes = homes.filter(|(_, vni)| own.contains(vni)).collect();
+        let overlap = Overlap::new(self.view, &self.workloads);
+        for vni in zones.assign(homes, |left, right| overlap.between(left, right)) {
             self.reject(ItemKey::Domain(vni), "all 65,535 conntrack zones are taken");
         }
         let mut entrances = BTreeMap::new();

@@ -11,6 +11,7 @@ mod diff;
 mod generation;
 mod json;
 mod listing;
+mod overlap;
 mod policies;
 mod ruleset;
 mod runner;
@@ -52,6 +53,11 @@ impl Firewall {
         }
     }
 
+    /// True if what locators say matters: of domains that share a zone no address may be the same.
+    pub(crate) fn depends_on_locators(&self) -> bool {
+        self.zones.are_shared()
+    }
+
     /// Brings the table to a view, in one transaction, and returns what could not be.
     ///
     /// # Errors
@@ -81,7 +87,7 @@ impl Firewall {
         let refused = self.refused.iter();
         rejections.extend(refused.map(|(key, (_, message))| Rejection {
             key: *key,
-            reason: format!("nft refused it: {message}"),
+            reason: format!("{}: {message}", refusal_of(key)),
         }));
         Ok(rejections)
     }
@@ -135,7 +141,7 @@ impl Firewall {
             .chains
             .iter()
             .filter_map(|(name, chain)| compile::zone_of(name, &chain.rules.first()?.comment));
-        self.zones = Zones::restore(zones.collect());
+        self.zones = Zones::restore(zones.collect(), compile::homes(&present.maps));
         self.installed = Some(present);
         Ok(())
     }
@@ -210,8 +216,8 @@ impl Firewall {
         if search.refusal().is_some() {
             return Err(error);
         }
-        // Members before the policies that use them: a policy without members has no rules that
-        // could be refused, and the members would be blamed for it.
+        // Members before the policies that use them: a policy without its members is closed, so it
+        // has no rules that could be refused, and the members would be blamed for it.
         let mut all: Vec<ItemKey> = search.excluded.iter().copied().collect();
         all.sort_by_key(|key| match key {
             ItemKey::Blocks(_) | ItemKey::Shard { .. } => 0,
@@ -222,6 +228,15 @@ impl Firewall {
         search.probe(&all, &mut found);
         self.refused.extend(found);
         Ok(())
+    }
+}
+
+/// What was refused, and what that means for packets.
+fn refusal_of(key: &ItemKey) -> &'static str {
+    match key {
+        ItemKey::Port(_) => "nft refused it, so the port is closed",
+        ItemKey::Policy(_) => "nft refused it, so what it would judge is dropped",
+        _ => "nft refused it, so what policies with this group as a peer would judge is dropped",
     }
 }
 

@@ -11,6 +11,10 @@
 //! A policy's chain depends on the policy, the domain of the port and the direction, so all ports
 //! of a domain share it; only if it has a rule that passes does it also depend on the tiers that
 //! follow. A tier chain is shared by the ports with the same policies from that tier on.
+//!
+//! A policy that the kernel refused, or whose members it refused, is closed: at its place in the
+//! order, all that is still to be judged is dropped. What it would have allowed is not known to be
+//! harmless, and what it would have denied must not pass because of a fault of ours.
 
 use super::json;
 use super::ruleset::{Rule, Ruleset, truncate};
@@ -58,7 +62,7 @@ fn suffix(family: Family) -> &'static str {
 pub(crate) struct PolicyCompiler<'a> {
     view: &'a HostView,
     applied: AppliedPolicies<'a>,
-    /// Items that the kernel refused: as if they were not there.
+    /// Items that the kernel refused: policies that depend on them are closed.
     excluded: &'a BTreeSet<ItemKey>,
     ruleset: &'a mut Ruleset,
 }
@@ -108,13 +112,7 @@ impl<'a> PolicyCompiler<'a> {
     ) -> Result<Option<String>, String> {
         let item = domain(self.view, port.domain)
             .ok_or_else(|| format!("its domain {} is not in the view", port.domain))?;
-        let policies: Vec<(Uid, &PolicyItem)> = self
-            .applied
-            .of_port(uid, port)
-            .map_err(|error| error.to_string())?
-            .into_iter()
-            .filter(|(policy, _)| !self.excluded.contains(&ItemKey::Policy(*policy)))
-            .collect();
+        let policies = self.applied.of_port(uid, port).map_err(|error| error.to_string())?;
         let place = Place { domain: port.domain, item, inbound: direction == Direction::In };
         Ok(self.tiers(&place, &policies))
     }
@@ -136,11 +134,17 @@ impl<'a> PolicyCompiler<'a> {
         let mut rules = Vec::new();
         for (uid, policy) in tier {
             if let Some(chain) = self.policy(place, *uid, policy, next.as_deref()) {
-                let label = format!("policy {}/{}", policy.project, policy.name);
+                // Of a policy that is closed nothing is used that could be what nft refused.
+                let label = if self.is_closed(*uid, policy) {
+                    format!("policy {uid}")
+                } else {
+                    format!("policy {}/{}", policy.project, policy.name)
+                };
                 rules.push(Rule::new(&label, vec![json::jump(&chain)]));
             }
         }
-        let default = tier.iter().find_map(|(_, policy)| {
+        let mut open = tier.iter().filter(|(uid, policy)| !self.is_closed(*uid, policy));
+        let default = open.find_map(|(_, policy)| {
             default_of(policy, place.inbound).map(|action| (policy, action))
         });
         match default {
@@ -154,7 +158,19 @@ impl<'a> PolicyCompiler<'a> {
         Some(name)
     }
 
-    /// The chain of a policy, `None` if none of its rules looks this way.
+    /// True if the kernel refused a policy, or members that its rules depend on.
+    fn is_closed(&self, uid: Uid, policy: &PolicyItem) -> bool {
+        let groups = || policy.rules.iter().flat_map(|rule| rule.peers.iter().flatten());
+        self.excluded.iter().any(|key| match key {
+            ItemKey::Policy(refused) => *refused == uid,
+            ItemKey::Blocks(group) | ItemKey::Shard { group, .. } => {
+                groups().any(|peer| peer.group == *group)
+            }
+            _ => false,
+        })
+    }
+
+    /// The chain of a policy, `None` if there is nothing in it that looks this way.
     fn policy(
         &mut self,
         place: &Place<'_>,
@@ -166,6 +182,16 @@ impl<'a> PolicyCompiler<'a> {
             if place.inbound { rule.direction.is_in() } else { rule.direction.is_out() }
         };
         let mut name = format!("p{uid}_d{}_{}", place.domain, place.direction());
+        if self.is_closed(uid, policy) {
+            let judges = policy.rules.iter().any(|rule| looks(&rule))
+                || default_of(policy, place.inbound).is_some();
+            if !judges {
+                return None;
+            }
+            let label = format!("closed, because nft refused policy {uid} or its members");
+            self.ruleset.chain(name.clone(), vec![Rule::new(&label, vec![json::drop()])]);
+            return Some(name);
+        }
         if policy.rules.iter().filter(looks).any(|rule| rule.action == Action::Pass) {
             name = format!("{name}_then_{}", next.unwrap_or("end"));
         }
