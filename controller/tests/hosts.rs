@@ -66,7 +66,7 @@ async fn a_host_gets_exactly_its_view_as_it_changes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_resumes_with_what_differs() {
-    let (root, controller, mut client, revision) = start_with_network().await;
+    let (root, controller, _client, revision) = start_with_network().await;
     let mut host = FakeHost::connect(controller.address(), "host-2").await;
     host.wait_revision(revision).await;
     let held = host.state().held;
@@ -164,7 +164,7 @@ async fn a_deleted_host_is_told_and_its_name_can_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_controller_sends_hosts_away() {
-    let (_root, controller, mut client, revision) = start_with_network().await;
+    let (_root, controller, _client, revision) = start_with_network().await;
     let mut host = FakeHost::connect(controller.address(), "host-1").await;
     host.wait_revision(revision).await;
     controller.shutdown().await.unwrap();

@@ -128,7 +128,7 @@ async fn a_reconnect_resumes_from_what_is_held() {
 
 #[tokio::test]
 async fn a_batch_that_is_cut_in_the_middle_changes_nothing() {
-    let (mut controller, mut bench, mut model, mut stream) = mk_following().await;
+    let (mut controller, mut bench, model, mut stream) = mk_following().await;
     let before = model.view.clone();
     let step = model.add_member(4);
     stream.send(FromController::Part(step.part(0, false, step.updates.clone()))).await;
@@ -193,7 +193,7 @@ async fn a_damaged_store_is_set_aside_and_all_is_fetched_again() {
 
 #[tokio::test]
 async fn an_agent_that_was_superseded_stops_and_says_why() {
-    let (_controller, mut bench, model, mut stream) = mk_following().await;
+    let (_controller, mut bench, model, stream) = mk_following().await;
     stream.refuse(Reason::Superseded).await;
     let error = bench.end().await.unwrap_err();
     assert!(matches!(&error, AgentError::Superseded { host, .. } if host == "h1"), "{error}");
@@ -342,7 +342,7 @@ async fn a_datapath_that_fails_is_tried_again_before_anything_is_acknowledged() 
 
 #[tokio::test]
 async fn a_stream_that_breaks_during_a_step_does_not_break_the_step() {
-    let (mut controller, mut bench, mut model, mut stream) = mk_following().await;
+    let (mut controller, mut bench, model, mut stream) = mk_following().await;
     bench.datapath.script.lock().delay = Duration::from_millis(300);
     stream.send_batch(&model.add_member(4)).await;
     bench.wait_status("applying", |status| status.activity == Activity::Applying).await;
