@@ -20,6 +20,9 @@ const LISTEN: [Listen; 4] =
     [Listen::Tcp(80), Listen::Tcp(5432), Listen::Tcp(8080), Listen::Udp(53)];
 /// Longer than the first retransmission, so that a packet lost on a busy machine is not a finding.
 const PROBE_WAIT: Duration = Duration::from_millis(2_500);
+/// How often a packet that gets no answer is sent, all in all, while domains split or merge: as
+/// often as resolvers do by default.
+const SENT_MAX: usize = 3;
 /// Attempts that are under way at once while a change is made.
 const DURING: usize = 64;
 
@@ -78,8 +81,9 @@ fn changes(resources: &Resources) -> Vec<Change> {
 }
 
 /// While a change is made, an attempt ends as it would before it or after it. While domains split
-/// or merge, their hosts take the new identifier each at its own moment: a packet between two that
-/// are not at the same side of it is lost, and only what is sent again arrives.
+/// or merge, their hosts take the new identifier each at its own moment, and a packet between two
+/// that are not at the same side of it is lost. TCP sends it again; so do those who ask by UDP or
+/// ping, and so does this: the answer must come then.
 fn probe_during(
     fleet: &Fleet,
     (before, after): (&Expectation, &Expectation),
@@ -100,17 +104,8 @@ fn probe_during(
             let mut findings = Vec::new();
             while !done.load(Ordering::Relaxed) {
                 let some: Vec<&Attempt> = attempts.sample(random, DURING).copied().collect();
-                let outcomes = try_all(fleet.lab(), &some, PROBE_WAIT);
-                for (attempt, outcome) in some.iter().zip(outcomes) {
-                    let (was, is) = (before[*attempt].as_ref(), after[*attempt].as_ref());
-                    let lost = domains_change
-                        && !attempt.2.is_retransmitted()
-                        && outcome == Outcome::TimedOut;
-                    let agrees = |answer| agrees(attempt.2, answer, &outcome);
-                    if !lost && !agrees(was) && !agrees(is) {
-                        findings.push(describe(attempt, is, &outcome));
-                    }
-                }
+                let sent_max = if domains_change { SENT_MAX } else { 1 };
+                findings.extend(disagreements(fleet, (before, after), some, sent_max));
             }
             findings
         });
@@ -118,6 +113,38 @@ fn probe_during(
         done.store(true, Ordering::Relaxed);
         prober.join().expect("the prober ends")
     })
+}
+
+/// Makes attempts, and returns those that end neither as before a change nor as after it. A packet
+/// that nobody sends again is sent up to `sent_max` times before it counts as unanswered.
+fn disagreements(
+    fleet: &Fleet,
+    (before, after): (&Expectation, &Expectation),
+    mut attempts: Vec<&Attempt>,
+    sent_max: usize,
+) -> Vec<String> {
+    let mut findings = Vec::new();
+    for sent in 1..=sent_max {
+        let outcomes = try_all(fleet.lab(), &attempts, PROBE_WAIT);
+        let mut again = Vec::new();
+        for (&attempt, outcome) in attempts.iter().zip(&outcomes) {
+            let (was, is) = (before[attempt].as_ref(), after[attempt].as_ref());
+            if [was, is].into_iter().any(|answer| agrees(attempt.2, answer, outcome)) {
+                continue;
+            }
+            let lost = !attempt.2.is_retransmitted() && *outcome == Outcome::TimedOut;
+            if lost && sent < sent_max {
+                again.push(attempt);
+            } else {
+                findings.push(describe(attempt, is, outcome));
+            }
+        }
+        attempts = again;
+        if attempts.is_empty() {
+            break;
+        }
+    }
+    findings
 }
 
 #[test]
