@@ -128,7 +128,7 @@ async fn a_reconnect_resumes_from_what_is_held() {
 
 #[tokio::test]
 async fn a_batch_that_is_cut_in_the_middle_changes_nothing() {
-    let (mut controller, mut bench, model, mut stream) = mk_following().await;
+    let (mut controller, mut bench, mut model, stream) = mk_following().await;
     let before = model.view.clone();
     let step = model.add_member(4);
     stream.send(FromController::Part(step.part(0, false, step.updates.clone()))).await;
@@ -342,7 +342,7 @@ async fn a_datapath_that_fails_is_tried_again_before_anything_is_acknowledged() 
 
 #[tokio::test]
 async fn a_stream_that_breaks_during_a_step_does_not_break_the_step() {
-    let (mut controller, mut bench, model, mut stream) = mk_following().await;
+    let (mut controller, mut bench, mut model, stream) = mk_following().await;
     bench.datapath.script.lock().delay = Duration::from_millis(300);
     stream.send_batch(&model.add_member(4)).await;
     bench.wait_status("applying", |status| status.activity == Activity::Applying).await;
