@@ -8,6 +8,7 @@
 #[path = "../topologies/notation.rs"]
 mod notation;
 
+mod lint;
 mod path;
 mod verdict;
 

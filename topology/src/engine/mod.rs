@@ -16,6 +16,7 @@
 //! | `items` | contents and subscribers of items |
 //! | `queries`, `explain`, `verdict`, `path` | questions |
 //! | `snapshot`, `restore`, `load` | the whole state as values, and back; and from resources alone |
+//! | `lint` | findings: what is most likely not what somebody meant |
 
 mod api;
 mod apply;
@@ -27,6 +28,7 @@ mod ids;
 mod items;
 mod journal;
 mod labels;
+pub mod lint;
 mod load;
 mod membership;
 mod names;
