@@ -70,6 +70,7 @@ fn impact(engine: &mut Engine, transaction: &Transaction) -> Result<wire::Impact
         hosts,
         results,
         revision: engine.revision(),
+        ..wire::ImpactResponse::default()
     })
 }
 

@@ -8,6 +8,7 @@
 #[path = "../topologies/notation.rs"]
 mod notation;
 
+mod explain;
 mod lint;
 mod path;
 mod verdict;

@@ -187,6 +187,17 @@ impl Engine {
         self.explain_member(host, member, group)
     }
 
+    /// As [`Engine::explain`], of an address: of every port that has it, and of the CIDR blocks that
+    /// it lies in.
+    pub fn explain_address(
+        &self,
+        host: &str,
+        address: IpAddr,
+        group: &ObjectKey,
+    ) -> Result<Explanation, QueryError> {
+        self.explain_any(host, address, group)
+    }
+
     /// The ports that have an address, sorted.
     pub fn ports_with_address(&self, address: IpAddr) -> Vec<ObjectKey> {
         self.find_address(address)

@@ -133,6 +133,28 @@ fn contradiction(
     }
 }
 
+/// A host has a member just if all three conditions hold, whatever else is told of them.
+pub(crate) fn check_explanations(engine: &Engine) -> Check {
+    for host in engine.list(Kind::Host, None, None) {
+        let host = &host.resource.metadata.name;
+        for port in engine.list(Kind::LogicalPort, None, None) {
+            let port = port.resource.key();
+            for group in engine.list(Kind::Group, None, None) {
+                let group = group.resource.key();
+                let explanation = match engine.explain(host, &port, &group) {
+                    Ok(explanation) => explanation,
+                    Err(error) => return fail(format!("{host}, {port}, {group}: {error}")),
+                };
+                let mut conditions = explanation.steps.iter().filter(|step| step.depth == 0);
+                if conditions.all(|step| step.holds) != explanation.has_member {
+                    return fail(format!("{host}, {port}, {group}: {explanation:#?}"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Rules that are exact must not miss anything.
 fn check_complete(findings: &[Finding], network: &Network<'_>, resources: &Resources) -> Check {
     let said: BTreeSet<&ObjectKey> = findings

@@ -1,7 +1,7 @@
 //! An engine beside the oracle, and everything that must hold after each step.
 
 use crate::coverage::Coverage;
-use crate::findings::{Found, check_findings, with_repetitions};
+use crate::findings::{Found, check_explanations, check_findings, with_repetitions};
 use crate::replay::Mirror;
 use crate::script::{Probe, Step};
 use crate::snapshot::{
@@ -119,6 +119,7 @@ impl Harness {
     pub(crate) fn check_findings(&self, found: &mut Found) -> Check {
         let resources = self.state.resources();
         let told = || self.history.iter().map(describe).collect::<String>();
+        about(check_explanations(&self.one.engine), || format!("after\n{}", told()))?;
         about(check_findings(&self.one.engine, &resources, found), || {
             format!("after\n{}", told())
         })?;

@@ -28,6 +28,7 @@ mod sweep;
 mod touched;
 
 pub use report::{FindingCounts, LintReport};
+pub(in crate::engine) use rules::rule_name;
 pub use rules::{RULES, RuleInfo};
 pub use sweep::{LintQuestion, LintSweep};
 
