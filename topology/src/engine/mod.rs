@@ -7,6 +7,7 @@
 //! | `state` | what the engine holds |
 //! | `prepare` | checks that need no change of state |
 //! | `apply` | the steps of a transaction, and how one is undone |
+//! | `preview` | whom a transaction that is only tried would concern |
 //! | `journal` | what a transaction touched, with how it was before |
 //! | `labels` | label signatures, the index of selectors |
 //! | `membership` | taking ports out of everything and putting them back |
@@ -34,6 +35,7 @@ mod membership;
 mod names;
 mod path;
 mod prepare;
+mod preview;
 mod queries;
 mod restore;
 mod settle;
@@ -79,7 +81,7 @@ impl Engine {
     /// What [`Engine::apply`] would do at the next revision, for all hosts, watched or not.
     /// The state is the same afterwards.
     pub fn dry_run(&mut self, transaction: &Transaction) -> Result<Changes, Refusal> {
-        self.try_transaction(transaction, |_, changes| changes)
+        self.try_transaction(transaction, |_, changes, _| changes)
     }
 
     /// As [`Engine::dry_run`], and shows `look` the state as it would be, for questions that the
@@ -89,7 +91,7 @@ impl Engine {
         transaction: &Transaction,
         look: impl FnOnce(&Engine, &Changes) -> R,
     ) -> Result<R, Refusal> {
-        self.try_transaction(transaction, |engine, changes| look(engine, &changes))
+        self.try_transaction(transaction, |engine, changes, _| look(engine, &changes))
     }
 
     /// The revision of the last transaction; 0 before the first.
