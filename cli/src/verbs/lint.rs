@@ -17,7 +17,7 @@ use spanwire_topology::lint::{LintQuestion, Severity};
 #[derive(Debug, Args)]
 pub(crate) struct LintArgs {
     /// Objects of every project.
-    #[arg(short = 'A', long, conflicts_with = "project")]
+    #[arg(short = 'A', long)]
     all_projects: bool,
     /// Findings that are at least this bad.
     #[arg(long, value_enum, default_value_t = SeverityArg::Info)]
@@ -27,6 +27,13 @@ pub(crate) struct LintArgs {
     limit: Option<u32>,
     #[command(flatten)]
     offline: OfflineArgs,
+}
+
+impl LintArgs {
+    /// The project to look at. One from the environment stands back when all are asked for.
+    fn project<'a>(&self, global: &'a Global) -> Option<&'a str> {
+        global.project.as_deref().filter(|_| !self.all_projects)
+    }
 }
 
 /// Severities on the command line.
@@ -73,7 +80,7 @@ pub(crate) async fn run(global: &Global, args: LintArgs) -> Result<(), Failure> 
 
 async fn ask(global: &Global, args: &LintArgs) -> Result<wire::LintResponse, Failure> {
     let request = wire::LintRequest {
-        project: global.project.clone().unwrap_or_default(),
+        project: args.project(global).unwrap_or_default().to_owned(),
         all_projects: args.all_projects,
         severity: from_severity(args.severity.to_severity()).into(),
         limit: args.limit.unwrap_or_default(),
@@ -86,7 +93,7 @@ async fn ask(global: &Global, args: &LintArgs) -> Result<wire::LintResponse, Fai
 /// Without a project, files are looked at whole: they say themselves what they are about.
 fn lint_files(global: &Global, args: &LintArgs, state: &OfflineState) -> wire::LintResponse {
     let report = state.engine.lint(LintQuestion {
-        project: global.project.as_deref().map(Into::into),
+        project: args.project(global).map(Into::into),
         severity: args.severity.to_severity(),
         limit: args.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX),
     });

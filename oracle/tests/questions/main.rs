@@ -9,6 +9,7 @@
 mod notation;
 
 mod explain;
+mod impact;
 mod lint;
 mod path;
 mod verdict;

@@ -17,6 +17,7 @@
 //! | `items` | contents and subscribers of items |
 //! | `queries`, `explain`, `verdict`, `path` | questions |
 //! | `snapshot`, `restore`, `load` | the whole state as values, and back; and from resources alone |
+//! | `impact` | what a transaction would do to domains and packets |
 //! | `lint` | findings: what is most likely not what somebody meant |
 
 mod api;
@@ -26,6 +27,7 @@ mod domains;
 mod explain;
 mod id_set;
 mod ids;
+mod impact;
 mod items;
 mod journal;
 mod labels;
@@ -48,6 +50,10 @@ pub use api::{
     Changes, Decision, DomainSummary, Endpoint, ExplainStep, Explanation, HostChange, HostId,
     ItemChange, ItemChangeKind, Object, ObjectChange, Outcome, PacketKind, QueryError, Refusal,
     Verdict,
+};
+pub use impact::{
+    DomainMove, DomainMoveKind, FLIPS_MAX, Forecast, HostImpact, Impact, VERDICTS_MAX, VerdictFlip,
+    VerdictReport,
 };
 pub use path::{Hop, PATH_NODES_MAX, Path, PathEnd, PathLink};
 pub use snapshot::{Snapshot, SnapshotError};

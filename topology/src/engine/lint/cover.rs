@@ -94,7 +94,10 @@ fn everyone(engine: &Engine, (group, negate): (GroupId, bool)) -> bool {
 }
 
 /// The entries of a service, or the one that stands in its place.
-pub(super) fn entries_of<'a>(engine: &'a Engine, service: &'a ServiceMatch) -> &'a [ServiceEntry] {
+pub(in crate::engine) fn entries_of<'a>(
+    engine: &'a Engine,
+    service: &'a ServiceMatch,
+) -> &'a [ServiceEntry] {
     match service {
         ServiceMatch::Entry(entry) => std::slice::from_ref(entry),
         ServiceMatch::Service(reference) => {

@@ -27,6 +27,7 @@ mod scope;
 mod sweep;
 mod touched;
 
+pub(in crate::engine) use cover::entries_of;
 pub use report::{FindingCounts, LintReport};
 pub(in crate::engine) use rules::rule_name;
 pub use rules::{RULES, RuleInfo};
