@@ -112,6 +112,7 @@ fn explanations_are_carried() {
             holds: false,
             finding: "its labels do not match".into(),
             objects: vec![group("a")],
+            depth: 1,
         }],
     };
     assert_eq!(
@@ -123,6 +124,7 @@ fn explanations_are_carried() {
                 holds: false,
                 finding: "its labels do not match".into(),
                 objects: vec![wire_key("Group", "a")],
+                depth: 1,
             }],
             revision: 7,
         }

@@ -80,7 +80,9 @@ pub(crate) enum Verb {
     Span(verbs::span::SpanArgs),
     /// Print what a host is told.
     HostView(verbs::host_view::HostViewArgs),
-    /// Tell which hosts a change would concern, and how many bytes it would cost.
+    /// Tell what is valid, and most likely not what was meant.
+    Lint(verbs::lint::LintArgs),
+    /// Tell which hosts a change would concern, what it would cost and what would fare otherwise.
     Impact(verbs::impact::ImpactArgs),
     /// Wait until every host concerned has a change in its datapath.
     Wait(verbs::wait::WaitArgs),

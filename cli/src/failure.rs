@@ -19,6 +19,8 @@ pub(crate) enum FailureKind {
     Timeout = 5,
     /// An import left rows out that cannot be carried over.
     Unsupported = 6,
+    /// Lint found something of severity error.
+    Findings = 7,
     /// Who read our output went away, as `head` does. Says nothing, and ends as a process does that
     /// SIGPIPE ends.
     ClosedPipe = 141,
@@ -33,7 +35,8 @@ Exit codes:
   3  an object that the command names does not exist
   4  the controller cannot be reached, or could not say how a write ended
   5  a wait did not end in time
-  6  an import left rows out that cannot be carried over";
+  6  an import left rows out that cannot be carried over
+  7  lint found something of severity error";
 
 /// A verb's failure: printed once, by `main`.
 #[derive(Debug)]
@@ -157,6 +160,7 @@ mod tests {
             FailureKind::Unreachable,
             FailureKind::Timeout,
             FailureKind::Unsupported,
+            FailureKind::Findings,
         ] {
             assert!(EXIT_CODES.contains(&format!("\n  {}  ", kind as u8)), "{kind:?}");
         }

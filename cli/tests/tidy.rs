@@ -54,6 +54,20 @@ fn with_extension(extension: &str) -> Vec<(PathBuf, String)> {
         .collect()
 }
 
+/// Every rule of lint has a section, and every section a rule.
+#[test]
+fn findings_are_documented() {
+    let text = fs::read_to_string(root().join("docs/findings.md")).unwrap();
+    let sections: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+    let rules: Vec<&str> = spanwire_topology::lint::RULES.iter().map(|rule| rule.id).collect();
+    assert_eq!(sections, rules);
+    for rule in spanwire_topology::lint::RULES {
+        let row = format!("`{}`](#{}) | {} |", rule.id, rule.id, rule.severity);
+        assert!(text.contains(&row), "the table lacks {row}");
+    }
+}
+
 fn check(problems: Vec<String>) {
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }

@@ -187,6 +187,38 @@ fn explanations_and_forecasts() {
 }
 
 #[test]
+fn findings_are_told() {
+    let world = World::start();
+    let file = world.file(
+        "untidy.yaml",
+        "kind: Group\nmetadata: {project: shop, name: none}\n\
+         spec: {terms: [{selector: app=none}]}\n",
+    );
+    let output = world.command(&["apply", "-f", &file]).output().unwrap();
+    assert!(output.status.success());
+    let warning = "warning: group shop/none: matches nothing: no port by its terms, and no \
+                   address by its CIDR blocks [empty-group]\n";
+    assert_eq!(stderr(&output), warning);
+    let dry = world.run(&["apply", "-f", &file, "--dry-run", "-o", "json"]);
+    let dry: serde_json::Value = serde_json::from_str(&dry).unwrap();
+    assert_eq!(dry["warnings"][0]["rule"], "empty-group", "{dry}");
+    let found = world.run(&["lint", "-p", "shop", "--severity", "warning"]);
+    assert_eq!(found, format!("{warning}1 warning at revision 2\n"));
+    let found = world.run(&["lint", "-A", "-p", "other"]);
+    assert!(found.ends_with("1 warning, 1 info at revision 2\n"), "{found}");
+    assert_eq!(world.run(&["lint"]), "nothing found at revision 2\n");
+    let wrong = world.file(
+        "wrong.yaml",
+        "kind: Group\nmetadata: {project: shop, name: wrong}\n\
+         spec: {terms: [{selector: \"a,!a\"}]}\n",
+    );
+    world.run(&["apply", "-f", &wrong]);
+    let output = world.command(&["lint", "-A"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(7));
+    assert!(stderr(&output).contains("1 finding of severity error"), "{}", stderr(&output));
+}
+
+#[test]
 fn changes_are_watched() {
     let world = World::start();
     world.run(&["apply", "-f", &three_tier()]);

@@ -63,6 +63,16 @@ pub const PAST_STATE_KEPT: Duration = Duration::from_secs(60);
 pub const PAST_READ_BYTES: u64 = 8 << 20;
 /// How often a state of the past is begun again because the log was cut meanwhile.
 pub const PAST_TRIES_MAX: usize = 3;
+/// Findings in one answer.
+pub const LINT_FINDINGS_MAX: usize = 1_000;
+/// Objects that are looked at for findings before writers get their turn.
+pub const LINT_SLICE_OBJECTS: usize = 5_000;
+/// Searches for findings at one time.
+pub const LINTS_MAX: usize = 2;
+/// Findings that come with the answer to a transaction.
+pub const WARNINGS_MAX: usize = 50;
+/// Objects named by a transaction that are looked at for these.
+pub const WARNINGS_OBJECTS_MAX: usize = 10_000;
 /// Hosts named in one message of a wait.
 pub const MISSING_HOSTS_MAX: usize = 20;
 /// Waits for realization at one time.

@@ -56,6 +56,7 @@
 //! * [`log`]: deltas and full items, encoded once, within bounds.
 //! * [`source`]: what a session reads from, and its implementation over the engine.
 //! * [`controller_session`], [`host_session`]: both ends.
+//! * [`impact`]: what a transaction would cost on the wire, and do.
 //! * [`staging`]: updates onto a view, whole or not at all.
 //! * [`limits`]: every bound of the protocol, in one place.
 
@@ -63,6 +64,7 @@ pub mod codec;
 pub mod controller_session;
 pub mod digest;
 pub mod host_session;
+pub mod impact;
 pub mod limits;
 pub mod log;
 pub mod message;

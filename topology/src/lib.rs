@@ -22,5 +22,6 @@ pub mod model;
 pub mod planted;
 pub mod view;
 
+pub use engine::lint;
 pub use engine::{Changes, Engine, Refusal};
 pub use model::{Kind, ObjectKey, ObjectRef, Resource, Revision, Spec, Transaction};

@@ -76,6 +76,9 @@ pub enum Problem {
     /// A malformed name or label.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// Neither an address nor the name of a port.
+    #[error("{0}; expected an address, or a port as project/name")]
+    Member(#[source] NameError),
     /// A malformed selector.
     #[error(transparent)]
     Selector(#[from] SelectorError),

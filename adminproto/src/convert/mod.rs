@@ -5,7 +5,10 @@
 
 mod error;
 mod fields;
+mod finding;
 mod group;
+mod impact;
+mod member;
 mod policy;
 mod refusal;
 mod resource;
@@ -16,6 +19,9 @@ mod view;
 
 pub use error::{ConvertError, Problem};
 pub use fields::{from_key, to_key};
+pub use finding::{from_finding, from_report, from_severity, to_severity};
+pub use impact::from_impact;
+pub use member::{Member, to_member};
 pub use policy::{from_action, from_direction};
 pub use refusal::{from_refusal, query_status, refusal_of, refusal_status};
 pub use resource::{from_object, from_resource, to_resource};

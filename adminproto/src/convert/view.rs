@@ -35,11 +35,12 @@ pub fn from_explanation(explanation: &Explanation, revision: Revision) -> wire::
     let Explanation { has_member, steps } = explanation;
     let steps = steps
         .iter()
-        .map(|ExplainStep { condition, holds, finding, objects }| wire::ExplainStep {
+        .map(|ExplainStep { condition, holds, finding, objects, depth }| wire::ExplainStep {
             condition: condition.clone(),
             holds: *holds,
             finding: finding.clone(),
             objects: objects.iter().map(from_key).collect(),
+            depth: *depth,
         })
         .collect();
     wire::ExplainResponse { has_member: *has_member, steps, revision }

@@ -46,6 +46,11 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {}", if number == 1 { noun } else { &plural })
 }
 
+/// As [`count`], of numbers that answers have.
+pub(crate) fn count_of(number: u64, noun: &str) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), noun)
+}
+
 /// What happened to an object.
 pub(crate) fn outcome(outcome: i32) -> &'static str {
     use wire::object_result::Outcome;

@@ -4,6 +4,7 @@ use crate::cli::{Format, Global};
 use crate::client::{Admin, connect, to_failure};
 use crate::failure::Failure;
 use crate::output::{print, print_json, render};
+use crate::verbs::lint;
 use crate::{input, progress};
 use clap::Args;
 use serde_json::json;
@@ -30,7 +31,15 @@ pub(crate) async fn run(global: &Global, args: ApplyArgs) -> Result<(), Failure>
     let items = input::to_items(documents);
     let mut admin = connect(global).await?;
     let response = apply(&mut admin, items, args.dry_run, args.expected_revision).await?;
-    print_results(global, &response.results, response.revision, args.dry_run)
+    let told = Told { warnings: &response.warnings, cut: response.warnings_cut };
+    print_results(global, &response.results, response.revision, args.dry_run, told)
+}
+
+/// The warnings that came with an answer.
+pub(crate) struct Told<'a> {
+    pub(crate) warnings: &'a [wire::Finding],
+    /// How many more there are.
+    pub(crate) cut: u64,
 }
 
 /// Applies resources as one transaction.
@@ -46,13 +55,16 @@ pub(crate) async fn apply(
     Ok(response.map_err(|status| to_failure(&doing, &status))?.into_inner())
 }
 
-/// Prints what a transaction did.
+/// Prints what a transaction did, and tells its warnings on stderr.
 pub(crate) fn print_results(
     global: &Global,
     results: &[wire::ObjectResult],
     revision: u64,
     dry_run: bool,
+    told: Told<'_>,
 ) -> Result<(), Failure> {
+    let Told { warnings, cut } = told;
+    lint::tell_warnings(warnings, cut);
     match global.output {
         Format::Table | Format::Wide => print(&render::results(results, revision, dry_run)),
         Format::Json | Format::Yaml => {
@@ -64,7 +76,10 @@ pub(crate) fn print_results(
                             "outcome": outcome })
                 })
                 .collect();
-            print_json(&json!({ "revision": revision, "dryRun": dry_run, "results": results }))
+            let warnings: Vec<_> =
+                warnings.iter().map(|finding| lint::finding_to_json(finding, None)).collect();
+            print_json(&json!({ "revision": revision, "dryRun": dry_run, "results": results,
+                                "warnings": warnings, "warningsCut": cut }))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `spanwire delete`: delete objects as one transaction.
 
+use super::apply::{Told, print_results};
 use crate::cli::Global;
 use crate::client::{connect, to_failure};
 use crate::failure::{Failure, FailureKind};
@@ -53,7 +54,8 @@ pub(crate) async fn run(global: &Global, args: DeleteArgs) -> Result<(), Failure
         .await
         .map_err(|status| to_failure(&doing, &status))?
         .into_inner();
-    super::apply::print_results(global, &response.results, response.revision, args.dry_run)
+    let told = Told { warnings: &response.warnings, cut: response.warnings_cut };
+    print_results(global, &response.results, response.revision, args.dry_run, told)
 }
 
 /// `KIND/NAME...`, or `KIND NAME...`.

@@ -3,15 +3,19 @@
 use crate::cli::{Format, Global};
 use crate::client::{connect, to_failure};
 use crate::failure::Failure;
+use crate::offline::{OfflineArgs, OfflineState};
 use crate::output::{print, print_json, render};
 use crate::progress;
 use crate::target::parse_name;
 use clap::Args;
 use owo_colors::OwoColorize;
 use serde_json::json;
+use spanwire_adminproto::convert::Member;
 use spanwire_adminproto::{convert, wire};
+use spanwire_topology::ObjectKey;
 use spanwire_topology::model::{DEFAULT_PROJECT, Kind};
 use std::net::IpAddr;
+use tonic::Status;
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -23,6 +27,8 @@ pub(crate) struct ExplainArgs {
     /// The group, as NAME or PROJECT/NAME.
     #[arg(short, long)]
     group: String,
+    #[command(flatten)]
+    offline: OfflineArgs,
 }
 
 /// Runs the verb.
@@ -36,17 +42,38 @@ pub(crate) async fn run(global: &Global, args: ExplainArgs) -> Result<(), Failur
         member: member.clone(),
         group: Some(convert::from_key(&group)),
     };
-    let mut admin = connect(global).await?;
-    let answer = progress::during(&doing, admin.explain(request))
-        .await
-        .map_err(|status| to_failure(&doing, &status))?
-        .into_inner();
+    let answer = match args.offline.load(global)? {
+        Some(state) => explain_files(&args.host, &member, &group, &state)
+            .map_err(|status| to_failure(&doing, &status))?,
+        None => {
+            let mut admin = connect(global).await?;
+            progress::during(&doing, admin.explain(request))
+                .await
+                .map_err(|status| to_failure(&doing, &status))?
+                .into_inner()
+        }
+    };
     match global.output {
         Format::Table | Format::Wide => {
             print(&to_text(&args.host, &member, &group.to_string(), &answer))
         }
         Format::Json | Format::Yaml => print_json(&to_json(&answer)),
     }
+}
+
+fn explain_files(
+    host: &str,
+    member: &str,
+    group: &ObjectKey,
+    state: &OfflineState,
+) -> Result<wire::ExplainResponse, Status> {
+    let engine = &state.engine;
+    let explanation = match convert::to_member(member)? {
+        Member::Port(port) => engine.explain(host, &port, group),
+        Member::Address(address) => engine.explain_address(host, address, group),
+    };
+    let explanation = explanation.map_err(|error| convert::query_status(&error))?;
+    Ok(convert::from_explanation(&explanation, engine.revision()))
 }
 
 /// A port with its project, or an address as it is.
@@ -64,9 +91,10 @@ fn to_text(host: &str, member: &str, group: &str, answer: &wire::ExplainResponse
         format!("host {host} {has} {member} of {group} at revision {}\n", answer.revision);
     for step in &answer.steps {
         let mark = if step.holds { "yes".green().to_string() } else { " no".red().to_string() };
-        text.push_str(&format!("  {mark}  {}\n", step.condition));
+        let indent = "     ".repeat(usize::try_from(step.depth).unwrap_or_default());
+        text.push_str(&format!("{indent}  {mark}  {}\n", step.condition));
         if !step.finding.is_empty() {
-            text.push_str(&format!("       {}\n", step.finding));
+            text.push_str(&format!("{indent}       {}\n", step.finding));
         }
     }
     text
@@ -79,7 +107,7 @@ fn to_json(answer: &wire::ExplainResponse) -> serde_json::Value {
         .map(|step| {
             let objects: Vec<String> = step.objects.iter().map(render::key).collect();
             json!({ "condition": step.condition, "holds": step.holds,
-                    "finding": step.finding, "objects": objects })
+                    "finding": step.finding, "objects": objects, "depth": step.depth })
         })
         .collect();
     json!({ "hasMember": answer.has_member, "revision": answer.revision, "steps": steps })

@@ -3,12 +3,17 @@
 use crate::cli::{Format, Global};
 use crate::client::{connect, to_failure};
 use crate::failure::Failure;
+use crate::offline::{OfflineArgs, OfflineState};
 use crate::output::table::abbreviate;
 use crate::output::{Table, print, print_json, render};
 use crate::progress;
 use clap::Args;
 use serde_json::{Value, json};
-use spanwire_adminproto::wire;
+use spanwire_adminproto::{convert, wire};
+use spanwire_topology::ObjectKey;
+use spanwire_topology::engine::QueryError;
+use spanwire_topology::model::{Kind, SYSTEM_PROJECT};
+use tonic::Status;
 
 /// More entries of a list than these are counted and not shown, except with `-o wide`.
 const SHOWN_MAX: usize = 3;
@@ -18,22 +23,40 @@ const SHOWN_MAX: usize = 3;
 pub(crate) struct HostViewArgs {
     /// The host.
     host: String,
+    #[command(flatten)]
+    offline: OfflineArgs,
 }
 
 /// Runs the verb.
 pub(crate) async fn run(global: &Global, args: HostViewArgs) -> Result<(), Failure> {
     let doing = format!("view of host {}", args.host);
-    let mut admin = connect(global).await?;
-    let request = wire::HostViewRequest { host: args.host.clone() };
-    let view = progress::during(&doing, admin.host_view(request))
-        .await
-        .map_err(|status| to_failure(&doing, &status))?
-        .into_inner();
+    let view = match args.offline.load(global)? {
+        Some(state) => {
+            view_of_files(&args.host, &state).map_err(|status| to_failure(&doing, &status))?
+        }
+        None => {
+            let mut admin = connect(global).await?;
+            let request = wire::HostViewRequest { host: args.host.clone() };
+            progress::during(&doing, admin.host_view(request))
+                .await
+                .map_err(|status| to_failure(&doing, &status))?
+                .into_inner()
+        }
+    };
     match global.output {
         Format::Table => print(&to_text(&args.host, &view, SHOWN_MAX)),
         Format::Wide => print(&to_text(&args.host, &view, usize::MAX)),
         Format::Json | Format::Yaml => print_json(&to_json(&view)),
     }
+}
+
+fn view_of_files(host: &str, state: &OfflineState) -> Result<wire::HostViewResponse, Status> {
+    let engine = &state.engine;
+    let id = engine.host_id(host).ok_or_else(|| {
+        let key = ObjectKey::new(Kind::Host, SYSTEM_PROJECT, host);
+        convert::query_status(&QueryError::NotFound(key))
+    })?;
+    Ok(convert::from_host_view(&engine.host_view(id), |uid| engine.key_of(uid)))
 }
 
 fn to_text(host: &str, view: &wire::HostViewResponse, shown_max: usize) -> String {

@@ -172,7 +172,8 @@ fn apply_all(global: &Global, resources: Vec<Resource>, dry_run: bool) -> Result
     block_on(async {
         let mut admin = connect(global).await?;
         let response = apply::apply(&mut admin, items, dry_run, None).await?;
-        apply::print_results(global, &response.results, response.revision, dry_run)
+        let told = apply::Told { warnings: &response.warnings, cut: response.warnings_cut };
+        apply::print_results(global, &response.results, response.revision, dry_run, told)
     })
 }
 

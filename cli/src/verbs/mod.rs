@@ -9,6 +9,7 @@ pub(crate) mod get;
 pub(crate) mod host_view;
 pub(crate) mod impact;
 pub(crate) mod import;
+pub(crate) mod lint;
 pub(crate) mod span;
 pub(crate) mod status;
 pub(crate) mod verdict;
@@ -47,6 +48,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Span(args) => block_on(span::run(global, args)),
         Verb::HostView(args) => block_on(host_view::run(global, args)),
         Verb::Impact(args) => block_on(impact::run(global, args)),
+        Verb::Lint(args) => block_on(lint::run(global, args)),
         Verb::Wait(args) => block_on(wait::run(global, args)),
         Verb::Status(args) => block_on(status::run(global, args)),
         Verb::Import(args) => import::run(global, args),

@@ -7,6 +7,7 @@
 //! | `verdict` | Verdict |
 //! | `watch` | Watch |
 //! | `impact` | Impact |
+//! | `lint` | Lint, and the warnings of Apply and Delete |
 //! | `realized` | WaitRealized |
 //! | `status` | HostStatus, ClusterStatus |
 //! | `host` | Subscribe |
@@ -16,6 +17,7 @@
 
 mod host;
 mod impact;
+mod lint;
 mod page;
 mod read;
 mod realized;
@@ -27,7 +29,7 @@ mod write;
 pub use host::HostService;
 
 use crate::core::CoreHandle;
-use crate::limits::{DRY_RUNS_MAX, PAST_REBUILDS_MAX, WAITS_MAX, WATCHES_MAX};
+use crate::limits::{DRY_RUNS_MAX, LINTS_MAX, PAST_REBUILDS_MAX, WAITS_MAX, WATCHES_MAX};
 use crate::past::Past;
 use crate::shared::Shared;
 use spanwire_adminproto::convert::{ConvertError, to_key};
@@ -50,6 +52,7 @@ pub struct AdminService {
     past: Arc<Past>,
     dry_runs: Arc<Semaphore>,
     rebuilds: Arc<Semaphore>,
+    lints: Arc<Semaphore>,
     watches: Arc<Semaphore>,
     waits: Arc<Semaphore>,
 }
@@ -68,6 +71,7 @@ impl AdminService {
             address,
             rebuilds: Arc::new(Semaphore::new(PAST_REBUILDS_MAX)),
             dry_runs: Arc::new(Semaphore::new(DRY_RUNS_MAX)),
+            lints: Arc::new(Semaphore::new(LINTS_MAX)),
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             waits: Arc::new(Semaphore::new(WAITS_MAX)),
         }
@@ -194,6 +198,10 @@ impl wire::admin_server::Admin for AdminService {
         request: Request<wire::HostViewRequest>,
     ) -> Answer<wire::HostViewResponse> {
         self.process_host_view(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn lint(&self, request: Request<wire::LintRequest>) -> Answer<wire::LintResponse> {
+        self.process_lint(request.into_inner()).await.map(Response::new)
     }
 
     async fn impact(&self, request: Request<wire::ImpactRequest>) -> Answer<wire::ImpactResponse> {

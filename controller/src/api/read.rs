@@ -1,18 +1,18 @@
 //! Get, List, Span, Explain and HostView.
 
 use super::page::PageToken;
-use super::{AdminService, required_key};
+use super::{AdminService, malformed, required_key};
 use crate::limits::{LIST_PAGE_BYTES_MAX, LIST_PAGE_OBJECTS_MAX, LIST_PAGE_SCAN_MAX};
 use prost::Message as _;
-use spanwire_adminproto::convert::{from_explanation, from_host_view, from_object, query_status};
+use spanwire_adminproto::convert::{
+    Member, from_explanation, from_host_view, from_object, query_status, to_member,
+};
 use spanwire_adminproto::wire;
 use spanwire_topology::Engine;
-use spanwire_topology::engine::{ExplainStep, Explanation, HostId, QueryError};
+use spanwire_topology::engine::{HostId, QueryError};
 use spanwire_topology::model::{
     DEFAULT_PROJECT, Kind, ObjectKey, SYSTEM_PROJECT, Selector, check_name,
 };
-use spanwire_topology::view::{Item, ItemKey};
-use std::net::IpAddr;
 use tonic::Status;
 
 impl AdminService {
@@ -82,11 +82,11 @@ impl AdminService {
             let problem = format!("group: {group} is not a group: name a Group");
             return Err(Status::invalid_argument(problem));
         }
-        let member = to_member(&member)?;
+        let member = to_member(&member).map_err(malformed)?;
         self.read(move |engine, _| {
             let explanation = match member {
                 Member::Port(port) => engine.explain(&host, &port, &group),
-                Member::Address(address) => explain_address(engine, &host, address, &group),
+                Member::Address(address) => engine.explain_address(&host, address, &group),
             };
             let explanation = explanation.map_err(|error| query_status(&error))?;
             Ok(from_explanation(&explanation, engine.revision()))
@@ -161,88 +161,4 @@ fn page(
         }
     }
     response
-}
-
-enum Member {
-    Port(ObjectKey),
-    Address(IpAddr),
-}
-
-fn to_member(text: &str) -> Result<Member, Status> {
-    if let Ok(address) = text.parse() {
-        return Ok(Member::Address(address));
-    }
-    let (project, name) = text.split_once('/').unwrap_or((DEFAULT_PROJECT, text));
-    let checked = check_name("project", project).and_then(|()| check_name("port name", name));
-    match checked {
-        Ok(()) => Ok(Member::Port(ObjectKey::new(Kind::LogicalPort, project, name))),
-        Err(error) => Err(Status::invalid_argument(format!(
-            "member: {error}; expected an address, or a port as project/name"
-        ))),
-    }
-}
-
-/// Explains every port that has the address; an address of no port may lie in a block of the group.
-fn explain_address(
-    engine: &Engine,
-    host: &str,
-    address: IpAddr,
-    group: &ObjectKey,
-) -> Result<Explanation, QueryError> {
-    let ports = engine.ports_with_address(address);
-    if ports.is_empty() {
-        return explain_block(engine, host, address, group);
-    }
-    let mut all = Explanation { has_member: false, steps: Vec::new() };
-    for port in ports {
-        let Explanation { has_member, mut steps } = engine.explain(host, &port, group)?;
-        all.steps.push(ExplainStep {
-            condition: format!("{address} is an address of {port}"),
-            holds: true,
-            finding: "see the steps that follow".to_owned(),
-            objects: vec![port],
-        });
-        all.has_member |= has_member;
-        all.steps.append(&mut steps);
-    }
-    Ok(all)
-}
-
-/// CIDR blocks belong to no domain: every host that a rule with the group concerns has them.
-fn explain_block(
-    engine: &Engine,
-    host: &str,
-    address: IpAddr,
-    group: &ObjectKey,
-) -> Result<Explanation, QueryError> {
-    let host_id = engine.host_id(host).ok_or_else(|| QueryError::NotFound(host_key(host)))?;
-    let object = engine.get(group).ok_or_else(|| QueryError::NotFound(group.clone()))?;
-    let key = ItemKey::Blocks(object.uid);
-    let blocks = match engine.item(key).as_ref().map(|versioned| &*versioned.item) {
-        Some(Item::Blocks(blocks)) => blocks.clone(),
-        _ => Vec::new(),
-    };
-    let Some(block) = blocks.iter().find(|block| block.contains(&address)) else {
-        return Err(QueryError::NoSuchAddress(address));
-    };
-    let has_blocks = engine.has_item(host_id, key);
-    let finding = match has_blocks {
-        true => "a rule applied to a port of the host has the group as a peer",
-        false => "no rule applied to a port of the host has the group as a peer",
-    };
-    let steps = vec![
-        ExplainStep {
-            condition: format!("{address} lies in a CIDR block of {group}"),
-            holds: true,
-            finding: format!("it lies in {block}; blocks belong to no domain"),
-            objects: vec![group.clone()],
-        },
-        ExplainStep {
-            condition: format!("the blocks of {group} matter to host {host}"),
-            holds: has_blocks,
-            finding: finding.to_owned(),
-            objects: vec![host_key(host)],
-        },
-    ];
-    Ok(Explanation { has_member: has_blocks, steps })
 }

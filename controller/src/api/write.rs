@@ -1,14 +1,16 @@
 //! Apply and Delete.
 
+use super::lint::{named, warnings};
 use super::{AdminService, blocking, malformed};
 use crate::core::ProposeError;
 use crate::state::wire as log;
 use spanwire_adminproto::convert::{
-    from_change, refusal_status, to_apply_transaction, to_delete_transaction,
+    from_change, from_finding, refusal_status, to_apply_transaction, to_delete_transaction,
 };
 use spanwire_adminproto::wire;
 use spanwire_topology::Engine;
 use spanwire_topology::engine::{ObjectChange, Outcome};
+use spanwire_topology::lint::LintReport;
 use spanwire_topology::model::{ObjectKey, Operation, Revision, Transaction};
 use std::collections::BTreeSet;
 use tonic::metadata::MetadataValue;
@@ -21,6 +23,13 @@ const OUTCOME_METADATA: &str = "spanwire-outcome";
 struct Written {
     revision: Revision,
     results: Vec<wire::ObjectResult>,
+    warnings: LintReport,
+}
+
+impl Written {
+    fn warnings(&self) -> Vec<wire::Finding> {
+        self.warnings.findings.iter().map(from_finding).collect()
+    }
 }
 
 impl AdminService {
@@ -34,8 +43,13 @@ impl AdminService {
             Ok((transaction, log_apply(request)))
         })
         .await?;
-        let Written { revision, results } = self.write(transaction, entry, dry_run).await?;
-        Ok(wire::ApplyResponse { revision, results })
+        let written = self.write(transaction, entry, dry_run).await?;
+        Ok(wire::ApplyResponse {
+            warnings: written.warnings(),
+            warnings_cut: written.warnings.cut,
+            revision: written.revision,
+            results: written.results,
+        })
     }
 
     pub(super) async fn process_delete(
@@ -45,8 +59,13 @@ impl AdminService {
         let dry_run = request.dry_run;
         let transaction = to_delete_transaction(&request).map_err(malformed)?;
         let entry = log_delete(request);
-        let Written { revision, results } = self.write(transaction, entry, dry_run).await?;
-        Ok(wire::DeleteResponse { revision, results })
+        let written = self.write(transaction, entry, dry_run).await?;
+        Ok(wire::DeleteResponse {
+            warnings: written.warnings(),
+            warnings_cut: written.warnings.cut,
+            revision: written.revision,
+            results: written.results,
+        })
     }
 
     async fn write(
@@ -59,16 +78,26 @@ impl AdminService {
             return self.attempt(move |engine| try_transaction(engine, &transaction)).await;
         }
         // What is already so needs no entry in the log, and no sync.
-        if let Some(written) =
-            self.read(move |engine, _| Ok(unchanged(engine, &transaction))).await?
-        {
+        let (written, named, near) = self
+            .read(move |engine, _| {
+                let named = named(&transaction);
+                let near = engine.lint_neighbours(&named);
+                Ok((unchanged(engine, &transaction, &named), named, near))
+            })
+            .await?;
+        if let Some(written) = written {
             return Ok(written);
         }
         match self.core.propose(entry).await {
-            Ok(Ok(transition)) => Ok(Written {
-                revision: transition.revision,
-                results: transition.objects.iter().map(from_change).collect(),
-            }),
+            Ok(Ok(transition)) => {
+                let report = self.read(move |engine, _| Ok(warnings(engine, &named, near))).await;
+                Ok(Written {
+                    revision: transition.revision,
+                    results: transition.objects.iter().map(from_change).collect(),
+                    // It is written, whether or not this replica can still say more about it.
+                    warnings: report.unwrap_or_default(),
+                })
+            }
             Ok(Err(rejection)) => Err(rejection.to_status()),
             Err(error) => Err(to_status(&error)),
         }
@@ -76,16 +105,19 @@ impl AdminService {
 }
 
 fn try_transaction(engine: &mut Engine, transaction: &Transaction) -> Result<Written, Status> {
-    let changes = engine.dry_run(transaction).map_err(|refusal| refusal_status(&refusal))?;
-    Ok(Written {
-        revision: engine.revision(),
-        results: changes.objects.iter().map(from_change).collect(),
-    })
+    let named = named(transaction);
+    let near = engine.lint_neighbours(&named);
+    let looked = engine.dry_run_with(transaction, |engine, changes| {
+        let results = changes.objects.iter().map(from_change).collect();
+        (results, warnings(engine, &named, near))
+    });
+    let (results, warnings) = looked.map_err(|refusal| refusal_status(&refusal))?;
+    Ok(Written { revision: engine.revision(), results, warnings })
 }
 
 /// The answer to a transaction that asks for what is already so. `None` if it asks for more, or
 /// may have to be refused.
-fn unchanged(engine: &Engine, transaction: &Transaction) -> Option<Written> {
+fn unchanged(engine: &Engine, transaction: &Transaction, named: &[ObjectKey]) -> Option<Written> {
     let Transaction { operations, expected_revision } = transaction;
     let revision = engine.revision();
     if expected_revision.is_some_and(|expected| expected != revision) {
@@ -105,7 +137,11 @@ fn unchanged(engine: &Engine, transaction: &Transaction) -> Option<Written> {
         changes.push(ObjectChange { outcome: Outcome::Unchanged, object: object.clone() });
     }
     changes.sort_by_cached_key(|change| change.object.resource.key());
-    Some(Written { revision, results: changes.iter().map(from_change).collect() })
+    Some(Written {
+        revision,
+        results: changes.iter().map(from_change).collect(),
+        warnings: warnings(engine, named, BTreeSet::new()),
+    })
 }
 
 fn log_apply(request: wire::ApplyRequest) -> log::Transaction {

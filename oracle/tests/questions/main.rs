@@ -8,6 +8,9 @@
 #[path = "../topologies/notation.rs"]
 mod notation;
 
+mod explain;
+mod impact;
+mod lint;
 mod path;
 mod verdict;
 

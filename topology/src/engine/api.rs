@@ -230,6 +230,8 @@ pub struct ExplainStep {
     pub finding: String,
     /// The objects it is about.
     pub objects: Vec<ObjectKey>,
+    /// 0 for a condition; more for a part of the step before it that has one less.
+    pub depth: u32,
 }
 
 /// Why a host has, or lacks, a member of a group.

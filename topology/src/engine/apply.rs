@@ -44,23 +44,15 @@ impl Engine {
     pub(super) fn try_transaction<R>(
         &mut self,
         transaction: &Transaction,
-        look: impl FnOnce(&Engine, Changes) -> R,
+        look: impl FnOnce(&Engine, Changes, &Journal) -> R,
     ) -> Result<R, Refusal> {
         let preparation = self.prepare(transaction, self.revision + 1)?;
         // Whom it would concern is asked for all hosts, not only for those that are served.
-        let unwatched: Vec<HostId> = self
-            .hosts
-            .iter()
-            .filter(|(_, host)| host.watched.is_none())
-            .map(|(id, _)| id)
-            .collect();
-        for &host in &unwatched {
-            self.watch(host);
-        }
+        let unwatched = self.watch_concerned(&preparation)?;
         let marks = (self.last_uid, self.last_vni);
         let result = self.execute(&preparation, self.revision + 1, None);
         let result = result.map(|(changes, journal)| {
-            let seen = look(self, changes);
+            let seen = look(self, changes, &journal);
             self.undo(&preparation, journal, marks);
             seen
         });
@@ -112,7 +104,7 @@ impl Engine {
     }
 
     /// Applies the inverse and restores identities and versions.
-    fn undo(&mut self, preparation: &Preparation, journal: Journal, marks: (u64, u32)) {
+    pub(super) fn undo(&mut self, preparation: &Preparation, journal: Journal, marks: (u64, u32)) {
         let inverse = Preparation {
             changes: preparation
                 .changes

@@ -7,6 +7,7 @@
 //! | `state` | what the engine holds |
 //! | `prepare` | checks that need no change of state |
 //! | `apply` | the steps of a transaction, and how one is undone |
+//! | `preview` | whom a transaction that is only tried would concern |
 //! | `journal` | what a transaction touched, with how it was before |
 //! | `labels` | label signatures, the index of selectors |
 //! | `membership` | taking ports out of everything and putting them back |
@@ -16,6 +17,8 @@
 //! | `items` | contents and subscribers of items |
 //! | `queries`, `explain`, `verdict`, `path` | questions |
 //! | `snapshot`, `restore`, `load` | the whole state as values, and back; and from resources alone |
+//! | `impact` | what a transaction would do to domains and packets |
+//! | `lint` | findings: what is most likely not what somebody meant |
 
 mod api;
 mod apply;
@@ -24,14 +27,17 @@ mod domains;
 mod explain;
 mod id_set;
 mod ids;
+mod impact;
 mod items;
 mod journal;
 mod labels;
+pub mod lint;
 mod load;
 mod membership;
 mod names;
 mod path;
 mod prepare;
+mod preview;
 mod queries;
 mod restore;
 mod settle;
@@ -44,6 +50,10 @@ pub use api::{
     Changes, Decision, DomainSummary, Endpoint, ExplainStep, Explanation, HostChange, HostId,
     ItemChange, ItemChangeKind, Object, ObjectChange, Outcome, PacketKind, QueryError, Refusal,
     Verdict,
+};
+pub use impact::{
+    DomainMove, DomainMoveKind, FLIPS_MAX, Forecast, HostImpact, Impact, VERDICTS_MAX, VerdictFlip,
+    VerdictReport,
 };
 pub use path::{Hop, PATH_NODES_MAX, Path, PathEnd, PathLink};
 pub use snapshot::{Snapshot, SnapshotError};
@@ -77,7 +87,7 @@ impl Engine {
     /// What [`Engine::apply`] would do at the next revision, for all hosts, watched or not.
     /// The state is the same afterwards.
     pub fn dry_run(&mut self, transaction: &Transaction) -> Result<Changes, Refusal> {
-        self.try_transaction(transaction, |_, changes| changes)
+        self.try_transaction(transaction, |_, changes, _| changes)
     }
 
     /// As [`Engine::dry_run`], and shows `look` the state as it would be, for questions that the
@@ -87,7 +97,7 @@ impl Engine {
         transaction: &Transaction,
         look: impl FnOnce(&Engine, &Changes) -> R,
     ) -> Result<R, Refusal> {
-        self.try_transaction(transaction, |engine, changes| look(engine, &changes))
+        self.try_transaction(transaction, |engine, changes, _| look(engine, &changes))
     }
 
     /// The revision of the last transaction; 0 before the first.
@@ -183,6 +193,17 @@ impl Engine {
         group: &ObjectKey,
     ) -> Result<Explanation, QueryError> {
         self.explain_member(host, member, group)
+    }
+
+    /// As [`Engine::explain`], of an address: of every port that has it, and of the CIDR blocks that
+    /// it lies in.
+    pub fn explain_address(
+        &self,
+        host: &str,
+        address: IpAddr,
+        group: &ObjectKey,
+    ) -> Result<Explanation, QueryError> {
+        self.explain_any(host, address, group)
     }
 
     /// The ports that have an address, sorted.

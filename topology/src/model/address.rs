@@ -128,6 +128,21 @@ impl AddressBlocks {
         self.v4.is_empty() && self.v6.is_empty()
     }
 
+    /// True if there is an IPv4 address in the set.
+    pub fn has_ipv4(&self) -> bool {
+        !self.v4.is_empty()
+    }
+
+    /// True if there is an IPv6 address in the set.
+    pub fn has_ipv6(&self) -> bool {
+        !self.v6.is_empty()
+    }
+
+    /// True if every address of both families is in the set.
+    pub fn is_everything(&self) -> bool {
+        self.v4 == [(0, u32::MAX)] && self.v6 == [(0, u128::MAX)]
+    }
+
     /// True if the address is in the set.
     pub fn contains(&self, address: IpAddr) -> bool {
         match address {
@@ -302,6 +317,9 @@ mod tests {
     fn the_whole_space_is_one_net() {
         assert_eq!(nets("0.0.0.0/1 128.0.0.0/1 ::/1 8000::/1"), nets("0.0.0.0/0 ::/0"));
         assert_eq!(nets("0.0.0.0/0").to_nets().len(), 1);
+        assert!(nets("0.0.0.0/1 128.0.0.0/1 ::/1 8000::/1").is_everything());
+        assert!(!nets("0.0.0.0/0").is_everything() && nets("0.0.0.0/0").has_ipv4());
+        assert!(!nets("::/1 0.0.0.0/0").is_everything() && !nets("0.0.0.0/0").has_ipv6());
         assert!(nets("0.0.0.0/0").difference(&nets("0.0.0.0/0")).is_empty());
     }
 

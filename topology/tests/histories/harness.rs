@@ -1,6 +1,7 @@
 //! An engine beside the oracle, and everything that must hold after each step.
 
 use crate::coverage::Coverage;
+use crate::findings::{Found, check_explanations, check_findings, with_repetitions};
 use crate::replay::Mirror;
 use crate::script::{Probe, Step};
 use crate::snapshot::{
@@ -112,6 +113,23 @@ impl Harness {
             let lines = lines.map(|(n, done)| format!("  transaction {n}:\n{}", describe(done)));
             format!("at step {number} of\n{}", lines.collect::<String>())
         })
+    }
+
+    /// Checks what lint says of the state.
+    pub(crate) fn check_findings(&self, found: &mut Found) -> Check {
+        let resources = self.state.resources();
+        let told = || self.history.iter().map(describe).collect::<String>();
+        about(check_explanations(&self.one.engine), || format!("after\n{}", told()))?;
+        about(check_findings(&self.one.engine, &resources, found), || {
+            format!("after\n{}", told())
+        })?;
+        let repeated = with_repetitions(&resources);
+        match Engine::load(repeated.values().cloned()) {
+            Ok(engine) => about(check_findings(&engine, &repeated, found), || {
+                format!("with repetitions, after\n{}", told())
+            }),
+            Err(refusal) => fail(format!("the state with repetitions is refused: {refusal}")),
+        }
     }
 
     fn transact(&mut self, transaction: &Transaction, step: &Step) -> Check {

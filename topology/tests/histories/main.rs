@@ -14,6 +14,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod coverage;
+mod findings;
 mod harness;
 mod moves;
 #[cfg(feature = "planted-bugs")]
@@ -33,12 +34,14 @@ use harness::Harness;
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, RngAlgorithm, TestRng, TestRunner};
 use script::History;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 const HISTORIES_DEFAULT: u32 = 200;
 /// Half of the histories are run by each of two tests, so that they run side by side.
 const TESTS: u32 = 2;
+/// States that are asked for findings: every packet of each is sent.
+const FINDINGS_CASES: u32 = 256;
 
 fn number_from<T: std::str::FromStr>(variable: &str) -> Option<T> {
     let text = std::env::var(variable).ok()?;
@@ -94,4 +97,27 @@ fn long_histories_of_small_transactions() {
 #[test]
 fn short_histories_of_large_transactions() {
     run("short histories", script::any_history(2..12, 2..16));
+}
+
+/// What lint says of the states that short histories lead to.
+#[test]
+fn findings_are_true() {
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: FINDINGS_CASES,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        source_file: Some(file!()),
+        ..ProptestConfig::default()
+    });
+    let found = RefCell::new(findings::Found::new());
+    let result = runner.run(&script::any_history(0..3, 1..16), |History(steps)| {
+        let mut harness = Harness::default();
+        for (number, step) in steps.iter().enumerate() {
+            harness.take(number, step)?;
+        }
+        harness.check_findings(&mut found.borrow_mut())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+    findings::check_coverage(&found.borrow());
 }
