@@ -150,7 +150,7 @@ mod tests {
         names.remove(Kind::Service, "b", "x");
         names.remove(Kind::Service, "b", "x");
         assert_eq!(names.get(Kind::Service, "b", "x"), None);
-        assert!(names.by_name.get("b").is_none() && names.in_order.get("b").is_none());
+        assert!(!names.by_name.contains_key("b") && !names.in_order.contains_key("b"));
         assert_eq!(names.get(Kind::Group, "a", "x"), Some(3));
     }
 }

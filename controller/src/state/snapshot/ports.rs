@@ -320,7 +320,7 @@ mod tests {
             switch: ObjectRef::new("shop", "web"),
             mac: Mac::new([2, 0, 0, 0, 0, n as u8]).unwrap(),
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
-            host: (n % 2 == 0).then(|| format!("host-{n}").into()),
+            host: n.is_multiple_of(2).then(|| format!("host-{n}").into()),
             attachment: match n {
                 1 => PortAttachment::HostStack,
                 2 => PortAttachment::Interface("eth1".into()),
