@@ -34,7 +34,8 @@ impl Engine {
         revision: Revision,
     ) -> Result<Changes, Refusal> {
         let preparation = self.prepare(transaction, revision)?;
-        let (changes, journal) = self.execute(&preparation, revision, None)?;
+        let (mut changes, journal) = self.execute(&preparation, revision, None)?;
+        changes.objects = object_changes(self, preparation);
         self.commit(&changes);
         self.release(&journal.freed, &journal.dead_domains);
         self.revision = revision;
@@ -51,7 +52,8 @@ impl Engine {
         let unwatched = self.watch_concerned(&preparation)?;
         let marks = (self.last_uid, self.last_vni);
         let result = self.execute(&preparation, self.revision + 1, None);
-        let result = result.map(|(changes, journal)| {
+        let result = result.map(|(mut changes, journal)| {
+            changes.objects = object_changes(self, preparation.clone());
             let seen = look(self, changes, &journal);
             self.undo(&preparation, journal, marks);
             seen
@@ -63,7 +65,7 @@ impl Engine {
     }
 
     /// Steps 2 to 5. Leaves the state changed but versions and freed slots untouched; if two
-    /// ports clash, leaves everything as it was.
+    /// ports clash, leaves everything as it was. The changes do not list the objects yet.
     pub(super) fn execute(
         &mut self,
         preparation: &Preparation,
@@ -94,8 +96,7 @@ impl Engine {
             self.restore_vnis(&journal, undone);
         }
         self.last_uid = preparation.last_uid;
-        let mut changes = self.settle(&mut journal, revision);
-        changes.objects = object_changes(self, preparation);
+        let changes = self.settle(&mut journal, revision);
         if let Some(refusal) = duplicate_address(&journal) {
             self.undo(preparation, journal, marks);
             return Err(refusal);
@@ -696,24 +697,22 @@ pub(super) fn duplicate_address(journal: &Journal) -> Option<Refusal> {
     Some(Refusal::DuplicateAddress { address, first: first.clone(), second: second.clone() })
 }
 
-fn object_changes(engine: &Engine, preparation: &Preparation) -> Vec<ObjectChange> {
-    let mut list: Vec<(usize, ObjectChange)> = preparation
-        .changes
-        .iter()
-        .filter_map(|change| {
-            let (outcome, object) = match (&change.old, &change.new) {
-                (None, Some(new)) => (Outcome::Created, new),
-                (Some(_), Some(new)) => (Outcome::Configured, new),
-                (Some(old), None) => (Outcome::Deleted, old),
-                (None, None) => return None,
-            };
-            Some((change.place, ObjectChange { outcome, object: object.clone() }))
-        })
-        .collect();
-    for (place, key) in &preparation.unchanged {
-        if let Some(slot) = engine.slot_of(key) {
+fn object_changes(engine: &Engine, preparation: Preparation) -> Vec<ObjectChange> {
+    let Preparation { changes, unchanged, .. } = preparation;
+    let mut list: Vec<(usize, ObjectChange)> = Vec::with_capacity(changes.len() + unchanged.len());
+    for Prepared { place, old, new, .. } in changes {
+        let (outcome, object) = match (old, new) {
+            (None, Some(new)) => (Outcome::Created, new),
+            (Some(_), Some(new)) => (Outcome::Configured, new),
+            (Some(old), None) => (Outcome::Deleted, old),
+            (None, None) => continue,
+        };
+        list.push((place, ObjectChange { outcome, object }));
+    }
+    for (place, key) in unchanged {
+        if let Some(slot) = engine.slot_of(&key) {
             let object = engine.object(key.kind, slot).clone();
-            list.push((*place, ObjectChange { outcome: Outcome::Unchanged, object }));
+            list.push((place, ObjectChange { outcome: Outcome::Unchanged, object }));
         }
     }
     // In the transaction's order already, apart from those just added.

@@ -28,7 +28,7 @@ pub(super) struct Prepared {
 }
 
 /// What a transaction comes to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Preparation {
     /// The objects that change: first those that the transaction names, in its order, then those
     /// that a cascade deletes, sorted by key. Whatever is given out to new objects is given out in
