@@ -52,8 +52,8 @@ pub const LIST_PAGE_BYTES_MAX: usize = 3 << 20;
 /// Objects looked at for one page: bounds how long a selector that matches little holds the state.
 pub const LIST_PAGE_SCAN_MAX: usize = 50_000;
 
-/// Transactions tried without being applied at one time. Each holds the state for as long as an
-/// apply would.
+/// Transactions tried without being applied at one time. Each is made and undone twice and looked at in
+/// between, and holds the state for as long as that takes: some four times as long as an apply.
 pub const DRY_RUNS_MAX: usize = 1;
 /// States of the past made at one time: each is as large as the present one.
 pub const PAST_REBUILDS_MAX: usize = 1;

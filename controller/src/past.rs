@@ -132,7 +132,12 @@ fn try_rebuild(store: &dyn LogStore, revision: Revision) -> Result<Engine, PastE
     if revision < oldest {
         return Err(PastError::OutOfReach { asked: revision, oldest });
     }
-    let (mut engine, mut applied_index) = match store.snapshot()? {
+    let taken = store.snapshot().map_err(|error| match store.snapshot_metadata() {
+        // The file that was to be read has gone for a newer one.
+        Some(metadata) if metadata.index != oldest => PastError::Cut,
+        _ => error.into(),
+    })?;
+    let (mut engine, mut applied_index) = match taken {
         Some(snapshot) => restore(&snapshot.data)?,
         None => (Engine::new(), 0),
     };
@@ -141,6 +146,10 @@ fn try_rebuild(store: &dyn LogStore, revision: Revision) -> Result<Engine, PastE
     }
     while applied_index < revision {
         let entries = store.entries(applied_index + 1, revision + 1, PAST_READ_BYTES)?;
+        // The log can be cut between the look at its bounds and the reading.
+        if entries.first().is_none_or(|entry| entry.index != applied_index + 1) {
+            return Err(PastError::Cut);
+        }
         for entry in &entries {
             if entry.get_entry_type() == EntryType::EntryNormal
                 && let Some(prepared) = prepare(entry)?

@@ -63,6 +63,8 @@ const _: () = {
     assert!(ADDRESSES_MAX < BATCH_ADDRESSES_MAX);
     // The worst locator: an IPv6 address, an explicit MAC address, a VTEP index and a bit.
     assert!(ADDRESSES_MAX * (16 + 6 + 4 + 1) < UPDATE_BYTES_MAX);
+    // A unit of a policy takes 12 bytes at most: a peer's uid and a flag, or a range of ports.
+    assert!(spanwire_topology::model::POLICY_SIZE_MAX * 12 < UPDATE_BYTES_MAX);
     // A key and two varints take less than 64 bytes.
     assert!(INVENTORY_MESSAGE_ENTRIES_MAX * 64 < HOST_MESSAGE_BYTES_MAX);
     assert!(REJECTIONS_MAX * (DETAIL_BYTES_MAX + 64) < HOST_MESSAGE_BYTES_MAX);

@@ -204,3 +204,70 @@ fn replicas_name_the_same_two_of_three_ports_that_clash() {
     assert_eq!(refusal, Refusal::DuplicateAddress { address, first, second });
     assert_eq!(restarted.apply(&Transaction::put(clash), 4).unwrap_err(), refusal);
 }
+
+#[test]
+fn services_and_policies_that_no_host_could_be_told_are_refused() {
+    let ranges = |count: u16| (1..=count).filter_map(|port| PortRange::new(port, port)).collect();
+    let mk_service = |ports: Vec<PortRange>| {
+        let entry = ServiceEntry::Transport {
+            protocol: TransportProtocol::Tcp,
+            ports,
+            source_ports: vec![],
+        };
+        mk("s", Spec::Service(ServiceSpec { entries: vec![entry] }))
+    };
+    let mk_policy = |services: usize| {
+        let rule = Rule {
+            name: None,
+            direction: Direction::In,
+            peers: vec![],
+            services: vec![ServiceMatch::Service(mk_ref("s")); services],
+            action: Action::Drop,
+            log: false,
+        };
+        mk(
+            "policy",
+            Spec::SecurityPolicy(SecurityPolicySpec {
+                applied_to: vec![mk_ref("g")],
+                tier: SecurityPolicySpec::TIER_DEFAULT,
+                priority: SecurityPolicySpec::PRIORITY_DEFAULT,
+                defaults: DefaultActions::default(),
+                rules: vec![rule],
+            }),
+        )
+    };
+    let put = |resources: Vec<Resource>| {
+        Engine::new().apply(&Transaction::put(resources), 1).map_err(|refusal| refusal.to_string())
+    };
+    let largest = SERVICE_SIZE_MAX as u16 - 1;
+    let group = || mk_group("g", vec![]);
+    assert!(put(vec![mk_service(ranges(largest)), group(), mk_policy(9_999)]).is_ok());
+    let error = put(vec![mk_service(ranges(largest + 1))]).unwrap_err();
+    assert!(error.starts_with("service p/s: ") && error.contains("the most is 1000"), "{error}");
+    let error = put(vec![mk_service(ranges(1)), group(), mk_policy(10_001)]).unwrap_err();
+    assert!(error.contains("divide it into several policies"), "{error}");
+}
+
+#[test]
+fn a_snapshot_whose_identities_contradict_its_objects_is_refused() {
+    let mut engine = Engine::new();
+    let network = [mk_switch("a"), mk_switch("b"), mk_router("r", &["a"])];
+    engine.apply(&Transaction::put(network), 1).unwrap();
+    type Change = fn(&mut spanwire_topology::engine::Snapshot);
+    let cases: [(&str, Change); 4] = [
+        ("are not those that have a VNI", |s| s.vnis.truncate(1)),
+        ("are not those that have a VNI", |s| s.vnis[0].0 = Uid(99)),
+        ("is no VNI", |s| s.vnis[0].1 = Vni(1 << 24)),
+        ("two routing domains have one VNI", |s| {
+            let first = s.vnis[0].1;
+            s.vnis.iter_mut().for_each(|entry| entry.1 = first);
+        }),
+    ];
+    assert!(Engine::import(engine.export()).is_ok());
+    for (expected, change) in cases {
+        let mut snapshot = engine.export();
+        change(&mut snapshot);
+        let error = Engine::import(snapshot).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}, not {expected}");
+    }
+}

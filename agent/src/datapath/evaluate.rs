@@ -212,7 +212,9 @@ impl<'v> AppliedPolicies<'v> {
     ///
     /// # Errors
     ///
-    /// If the view lacks them: the port is told of a group only if some policy is applied to it.
+    /// If the view has none for a group: the port is told of a group only if some policy is applied to
+    /// it. That one of several is missing does not show here: views are whole, and no policy is
+    /// too large to be sent.
     pub fn of_port(
         &self,
         uid: Uid,

@@ -2,7 +2,7 @@
 
 use crate::cli::{Format, Global};
 use crate::client::{connect, to_failure};
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::offline::OfflineState;
 use crate::output::{Table, print, print_json, render};
 use crate::target::parse_object;
@@ -29,7 +29,7 @@ pub(crate) struct ImpactArgs {
     cascade: bool,
     /// Answer without a controller: tell what the change would do to the state of --base, which is
     /// the empty network unless given.
-    #[arg(long, conflicts_with = "controller")]
+    #[arg(long)]
     offline: bool,
     /// With --offline: the resources that are there before the change: a file, a directory of files,
     /// or - for stdin. Repeatable: all of it is one state.
@@ -40,6 +40,11 @@ pub(crate) struct ImpactArgs {
 /// Runs the verb.
 pub(crate) async fn run(global: &Global, args: ImpactArgs) -> Result<(), Failure> {
     let project = global.project.as_deref();
+    let from_stdin = |files: &[String]| files.iter().any(|file| file == "-");
+    if from_stdin(&args.files) && from_stdin(&args.base) {
+        let problem = "stdin is both the change and the base: it ends once";
+        return Err(Failure::new(FailureKind::Usage, problem));
+    }
     let documents = input::read_documents(&args.files, project)?;
     let deletes: Vec<ObjectKey> =
         args.deletes.iter().map(|text| parse_object(text, project)).collect::<Result<_, _>>()?;

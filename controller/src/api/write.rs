@@ -136,7 +136,6 @@ fn unchanged(engine: &Engine, transaction: &Transaction, named: &[ObjectKey]) ->
         }
         changes.push(ObjectChange { outcome: Outcome::Unchanged, object: object.clone() });
     }
-    changes.sort_by_cached_key(|change| change.object.resource.key());
     Some(Written {
         revision,
         results: changes.iter().map(from_change).collect(),

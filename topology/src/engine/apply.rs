@@ -121,13 +121,13 @@ impl Engine {
             last_uid: marks.0,
             ..Preparation::default()
         };
-        // The inverse leads back to a state that was valid, so it cannot clash. What the
-        // transaction deleted still has its slots, and is revived in them: host ids stay.
-        if let Ok((_, back)) = self.execute(&inverse, self.revision, Some(&journal)) {
-            self.restore_versions(&back, &journal);
-            self.release(&back.freed, &back.dead_domains);
-            self.release(&[], &journal.dead_domains);
-        }
+        // What the transaction deleted still has its slots, and is revived in them: host ids stay.
+        let Ok((_, back)) = self.execute(&inverse, self.revision, Some(&journal)) else {
+            unreachable!("the inverse leads back to a state that was valid, so it cannot clash")
+        };
+        self.restore_versions(&back, &journal);
+        self.release(&back.freed, &back.dead_domains);
+        self.release(&[], &journal.dead_domains);
         (self.last_uid, self.last_vni) = marks;
     }
 

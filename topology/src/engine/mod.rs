@@ -84,8 +84,9 @@ impl Engine {
         self.apply_transaction(transaction, revision)
     }
 
-    /// What [`Engine::apply`] would do at the next revision, for all hosts, watched or not.
-    /// The state is the same afterwards.
+    /// What [`Engine::apply`] would do at the next revision, for all hosts that there are, watched or
+    /// not. What a host that the transaction creates would have is not among it. The state is the
+    /// same afterwards.
     pub fn dry_run(&mut self, transaction: &Transaction) -> Result<Changes, Refusal> {
         self.try_transaction(transaction, |_, changes, _| changes)
     }

@@ -2,11 +2,12 @@
 //! the state is checked here.
 
 use super::api::{Object, Refusal};
-use super::ids::{GroupId, Map};
+use super::ids::{GroupId, Map, Set};
 use super::state::Engine;
 use crate::model::{
-    GroupTerm, Kind, Metadata, ObjectKey, Operation, PORT_ADDRESSES_MAX, Resource, Revision,
-    SYSTEM_PROJECT, Spec, TRANSACTION_OPERATIONS_MAX, Text, Transaction, Uid,
+    GroupTerm, Kind, Metadata, ObjectKey, Operation, POLICY_SIZE_MAX, PORT_ADDRESSES_MAX, Resource,
+    Revision, SERVICE_SIZE_MAX, SYSTEM_PROJECT, ServiceEntry, Spec, TRANSACTION_OPERATIONS_MAX,
+    Text, Transaction, Uid,
 };
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -231,9 +232,18 @@ impl Engine {
             }
         }
         let mut nested = Vec::new();
+        // Ports of one switch or host mostly share the texts that name it, and where the texts lie
+        // says that they are the same without looking at them.
+        let mut known: Set<(Kind, *const u8, *const u8)> = Set::default();
         for Object { resource, .. } in objects {
             check_resource(resource)?;
-            overlay.check_references(resource)?;
+            let mut is_new = false;
+            resource.spec.visit_references(&mut |kind, project, name| {
+                is_new |= known.insert((kind, project.as_ptr(), name.as_ptr()));
+            });
+            if is_new {
+                overlay.check_references(resource)?;
+            }
             if matches!(&*resource.spec, Spec::Group(spec) if spec.group_refs().next().is_some()) {
                 nested.push(resource.key());
             }
@@ -487,7 +497,25 @@ fn check_resource(resource: &Resource) -> Result<(), Refusal> {
                 }
             }
         }
-        Spec::Host(_) | Spec::LogicalSwitch(_) | Spec::Service(_) | Spec::SecurityPolicy(_) => {}
+        Spec::Service(service) => {
+            let size: usize = service.entries.iter().map(ServiceEntry::size).sum();
+            if size > SERVICE_SIZE_MAX {
+                return invalid(format!(
+                    "its entries and ranges of ports are {size}: the most is {SERVICE_SIZE_MAX}; \
+                     make several services of it"
+                ));
+            }
+        }
+        Spec::SecurityPolicy(policy) => {
+            let size = policy.size();
+            if size > POLICY_SIZE_MAX {
+                return invalid(format!(
+                    "its rules, peers and services come to {size} units: the most is \
+                     {POLICY_SIZE_MAX}; divide it into several policies"
+                ));
+            }
+        }
+        Spec::Host(_) | Spec::LogicalSwitch(_) => {}
     }
     Ok(())
 }

@@ -87,6 +87,7 @@ impl Engine {
         {
             return Err(SnapshotError("two objects have one uid, or one was never given".into()));
         }
+        check_vnis(&snapshot.objects, &snapshot.vnis)?;
         let mut identities = Journal::default();
         identities.vnis.extend(snapshot.vnis);
         engine.load_objects(snapshot.objects, &depths, &identities).map_err(refused)?;
@@ -97,6 +98,31 @@ impl Engine {
         engine.revision = snapshot.revision;
         engine.last_vni = snapshot.last_vni;
         engine.release_dead_domains();
+        if engine.vnis.len() != engine.domains.iter().count() {
+            return Err(SnapshotError("two routing domains have one VNI".into()));
+        }
         Ok(engine)
+    }
+}
+
+/// Each switch and router has a VNI, which is one that is given out; nothing else has.
+fn check_vnis(objects: &[Object], vnis: &[(Uid, Vni)]) -> Result<(), SnapshotError> {
+    let wrong = |problem: String| Err(SnapshotError(problem));
+    let mut nodes: Vec<Uid> = objects
+        .iter()
+        .filter(|object| {
+            matches!(object.resource.spec.kind(), Kind::LogicalSwitch | Kind::LogicalRouter)
+        })
+        .map(|object| object.uid)
+        .collect();
+    let mut named: Vec<Uid> = vnis.iter().map(|&(uid, _)| uid).collect();
+    nodes.sort_unstable();
+    named.sort_unstable();
+    if nodes != named {
+        return wrong("the switches and routers are not those that have a VNI".to_owned());
+    }
+    match vnis.iter().find(|(_, vni)| vni.0 == 0 || *vni > Vni::MAX) {
+        Some((uid, vni)) => wrong(format!("{vni}, of the object with uid {uid}, is no VNI")),
+        None => Ok(()),
     }
 }

@@ -26,11 +26,16 @@ pub use parse::{
     AddressError, CidrError, DEVICE_NAME_MAX, DeviceNameError, check_device_name, parse_address,
     parse_cidr, quoted,
 };
-pub use policy::{Action, DefaultActions, Direction, Peer, Rule, SecurityPolicySpec, ServiceMatch};
+pub use policy::{
+    Action, DefaultActions, Direction, POLICY_SIZE_MAX, Peer, Rule, SecurityPolicySpec,
+    ServiceMatch,
+};
 pub use resource::{
     HostSpec, LogicalPortSpec, LogicalRouterSpec, LogicalSwitchSpec, Metadata, PORT_ADDRESSES_MAX,
     PortAttachment, Resource, RouterInterface, Spec, derived_device_name,
 };
 pub use selector::{Requirement, Selector, SelectorError};
-pub use service::{IcmpVersion, PortRange, ServiceEntry, ServiceSpec, TransportProtocol};
+pub use service::{
+    IcmpVersion, PortRange, SERVICE_SIZE_MAX, ServiceEntry, ServiceSpec, TransportProtocol,
+};
 pub use transaction::{Operation, TRANSACTION_OPERATIONS_MAX, Transaction};

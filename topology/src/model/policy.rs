@@ -14,7 +14,7 @@
 //! Replies to an allowed connection, and packets related to it, are allowed.
 
 use super::object::{ObjectRef, Text};
-use super::service::ServiceEntry;
+use super::service::{SERVICE_SIZE_MAX, ServiceEntry};
 
 /// Which way a rule looks, seen from the port it is applied to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,7 +145,28 @@ pub struct SecurityPolicySpec {
     pub rules: Vec<Rule>,
 }
 
+/// The largest policy, in units: see [`SecurityPolicySpec::size`]. It bounds what a policy takes on the
+/// wire, with its services in place, so that no policy is ever too large to be told to a host: a
+/// host that lacks one policy of several would let through what that one denies.
+pub const POLICY_SIZE_MAX: usize = 10_000_000;
+/// Units that a rule counts as, for its name and its fields.
+const RULE_SIZE: usize = 32;
+
 impl SecurityPolicySpec {
+    /// Units that the policy counts as: those of its rules, groups, peers and services, a named
+    /// service as the largest that there may be. A unit takes 12 bytes on the wire at most.
+    pub fn size(&self) -> usize {
+        let services = |rule: &Rule| -> usize {
+            let size = |service: &ServiceMatch| match service {
+                ServiceMatch::Entry(entry) => entry.size(),
+                ServiceMatch::Service(_) => SERVICE_SIZE_MAX,
+            };
+            rule.services.iter().map(size).sum()
+        };
+        let rules = self.rules.iter().map(|rule| RULE_SIZE + rule.peers.len() + services(rule));
+        self.applied_to.len() + rules.sum::<usize>()
+    }
+
     /// The tier of a policy that names none: the middle of the application band.
     pub const TIER_DEFAULT: u16 = 500;
     /// The priority of a policy that names none.

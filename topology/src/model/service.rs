@@ -141,6 +141,22 @@ impl fmt::Display for ServiceEntry {
     }
 }
 
+/// The largest service, in units: see [`ServiceEntry::size`]. A policy that names a service a
+/// thousand times is still told to its hosts.
+pub const SERVICE_SIZE_MAX: usize = 1_000;
+
+impl ServiceEntry {
+    /// Units that the entry counts as: one, and one for each range of ports.
+    pub fn size(&self) -> usize {
+        match self {
+            ServiceEntry::Any | ServiceEntry::Icmp { .. } => 1,
+            ServiceEntry::Transport { ports, source_ports, .. } => {
+                1 + ports.len() + source_ports.len()
+            }
+        }
+    }
+}
+
 /// The body of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServiceSpec {

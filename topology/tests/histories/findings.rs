@@ -1,8 +1,8 @@
 //! What lint is certain of, against what becomes of every packet of the universe.
 //!
 //! A rule that is said never to match, or to be shadowed, must not decide about any packet; nor must
-//! a default that is said to be out of reach. What is said of groups, policies and routers is worked
-//! out anew from the definitions, by the oracle.
+//! a default that is said to be out of reach. Part of what is said of groups, policies and routers is
+//! worked out anew from the definitions, by the oracle; the other rules have their tables of cases.
 
 use crate::support::{Check, fail};
 use crate::universe::{count, key};

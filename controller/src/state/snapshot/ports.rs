@@ -7,8 +7,9 @@
 use super::super::wire::{SnapshotPorts, SnapshotTexts};
 use spanwire_topology::engine::Object;
 use spanwire_topology::model::{
-    Labels, LogicalPortSpec, Mac, Metadata, ObjectRef, PORT_ADDRESSES_MAX, PortAttachment,
-    Resource, Spec, Text, Uid, check_device_name, check_label_key, check_label_value, check_name,
+    LABELS_MAX, Labels, LogicalPortSpec, Mac, Metadata, ObjectRef, PORT_ADDRESSES_MAX,
+    PortAttachment, Resource, Spec, Text, Uid, check_device_name, check_label_key,
+    check_label_value, check_name,
 };
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -178,13 +179,18 @@ fn label_sets(record: &SnapshotPorts, texts: &[Text]) -> Result<Vec<Arc<Labels>>
     let mut pairs = pairs.iter();
     let mut sets = Vec::with_capacity(record.label_counts.len());
     for &count in &record.label_counts {
+        if count as usize > LABELS_MAX {
+            return Err(format!("a port has {count} labels: the most is {LABELS_MAX}"));
+        }
         let mut labels = Labels::new();
         for _ in 0..count {
             let [key, value] = pairs.next().ok_or("labels are missing")?;
             let (key, value) = (text(texts, *key)?, text(texts, *value)?);
             check_label_key(key).map_err(|error| error.to_string())?;
             check_label_value(value).map_err(|error| error.to_string())?;
-            labels.insert(key.clone(), value.clone());
+            if labels.insert(key.clone(), value.clone()).is_some() {
+                return Err(format!("a port has label {key} twice"));
+            }
         }
         sets.push(Arc::new(labels));
     }
@@ -377,7 +383,7 @@ mod tests {
     #[test]
     fn records_that_do_not_fit_are_refused() {
         type Change = fn(&mut SnapshotPorts);
-        let cases: [(&str, Change); 14] = [
+        let cases: [(&str, Change); 16] = [
             ("columns differ", |r| r.revisions.truncate(1)),
             ("columns differ", |r| r.uids.push(9)),
             ("columns differ", |r| r.macs.truncate(7)),
@@ -387,6 +393,8 @@ mod tests {
             ("there is no text 97", |r| r.attachments[0] = 99),
             ("no such set of labels", |r| r.label_sets[0] = 99),
             ("labels are missing", |r| r.label_counts[1] = 9),
+            ("a port has 129 labels: the most is 128", |r| r.label_counts[1] = 129),
+            ("a port has label app twice", |r| r.labels[2] = r.labels[0]),
             ("labels of no port", |r| r.labels.push(0)),
             ("a port has 65 addresses: the most is 64", |r| r.address_counts[0] = 65),
             ("addresses of no port", |r| r.v4_addresses.push(1)),

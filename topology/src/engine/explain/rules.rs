@@ -31,11 +31,11 @@ impl Engine {
         member_domain: DomainId,
         steps: &mut Vec<ExplainStep>,
     ) -> Vec<Source> {
-        let mut sources = self.sources(question);
-        let sees = |source: &Source| {
-            let domain = &self.domains[self.domain_of(source.port)];
-            domain.sees.binary_search(&member_domain).is_ok()
-        };
+        let domain_of = |source: &Source| &self.domains[self.domain_of(source.port)];
+        let sees = |source: &Source| domain_of(source).sees.binary_search(&member_domain).is_ok();
+        // Where addresses can be forged the host has members that it does not see, too (G3).
+        let matters = |source: &Source| sees(source) || domain_of(source).spoofable;
+        let mut sources = self.sources(question, matters);
         // Stable: of those that see it, the one named first stays first.
         sources.sort_by_key(|source| !sees(source));
         self.push_rule_step(question, sources.first(), steps);
@@ -48,7 +48,7 @@ impl Engine {
         question: &Question<'_>,
         steps: &mut Vec<ExplainStep>,
     ) {
-        let sources = self.sources(question);
+        let sources = self.sources(question, |_| false);
         self.push_rule_step(question, sources.first(), steps);
     }
 
@@ -116,8 +116,9 @@ impl Engine {
     }
 
     /// Ports on the host to which policies with the group as a peer are applied, by the name of the
-    /// policy and the port; at most one of each domain for a policy.
-    fn sources(&self, question: &Question<'_>) -> Vec<Source> {
+    /// policy and the port; at most one of each domain for a policy. Past [`SOURCES_MAX`] only those
+    /// that `matters` holds for are taken, so that none of these is missed.
+    fn sources(&self, question: &Question<'_>, matters: impl Fn(&Source) -> bool) -> Vec<Source> {
         let mut policies: Vec<PolicyId> = self.groups[question.group].peer_of.clone();
         policies.sort_by_cached_key(|&policy| self.policies[policy].object.resource.key());
         let mut found: Vec<Source> = Vec::new();
@@ -135,10 +136,9 @@ impl Engine {
                 }
             }
             here.sort_by_cached_key(|source| self.ports[source.port].object.resource.key());
-            found.extend(here);
-            if found.len() >= SOURCES_MAX {
-                break;
-            }
+            let room = SOURCES_MAX.saturating_sub(found.len());
+            let taken = here.into_iter().enumerate().filter(|(n, s)| *n < room || matters(s));
+            found.extend(taken.map(|(_, source)| source));
         }
         found
     }

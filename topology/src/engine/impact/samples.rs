@@ -100,7 +100,7 @@ impl Samples {
                 continue;
             };
             let Some(&domain) = engine.vnis.get(&domain) else { continue };
-            self.is_cut |= removed.len() + added.len() > 2 * SUBJECTS_EACH;
+            self.is_cut |= removed.len().max(added.len()) > SUBJECTS_EACH;
             for list in [removed, added] {
                 for &address in list.iter().take(SUBJECTS_EACH) {
                     if let Some(&port) = engine.addresses.get(&(domain, address)) {
@@ -122,6 +122,7 @@ impl Samples {
     /// The members of a group, and of the groups that it is part of.
     fn add_group(&mut self, engine: &Engine, id: GroupId) {
         let mut groups = vec![id];
+        self.is_cut |= engine.groups[id].parents.len() > FOLLOWED;
         groups.extend(engine.groups[id].parents.iter().take(FOLLOWED));
         for group in groups {
             let members = members(engine, group, SUBJECTS_EACH);
@@ -130,6 +131,7 @@ impl Samples {
                 self.add_subject(engine, port);
             }
             let state = &engine.groups[group];
+            self.is_cut |= state.applied_by.len() + state.peer_of.len() > FOLLOWED;
             for &policy in state.applied_by.iter().chain(&state.peer_of).take(FOLLOWED) {
                 self.add_policy(engine, policy);
             }
@@ -142,7 +144,9 @@ impl Samples {
         let policy = &engine.policies[id];
         self.is_cut |= policy.applied_to.len() > FOLLOWED || policy.peers.len() > FOLLOWED;
         for &group in policy.applied_to.iter().take(FOLLOWED) {
-            for port in members(engine, group, SUBJECTS_EACH) {
+            let members = members(engine, group, SUBJECTS_EACH);
+            self.is_cut |= members.len() == SUBJECTS_EACH;
+            for port in members {
                 self.add_subject(engine, port);
                 self.add_peers(engine, port, id);
             }

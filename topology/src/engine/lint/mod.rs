@@ -103,7 +103,7 @@ pub struct Finding {
 }
 
 impl fmt::Display for Finding {
-    /// `warning: group shop/web: matches no port and no address [empty-group]`
+    /// `SEVERITY: OBJECT: MESSAGE [RULE]`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Finding { object, position: _, rule, severity, message, others: _ } = self;
         write!(f, "{severity}: {object}: {message} [{rule}]")

@@ -84,7 +84,9 @@ impl Engine {
             at_source: None,
             at_destination: None,
         };
-        if let Some(reason) = explained.obstacle() {
+        // What the domains say decides; the path only tells of it, and its search may give up.
+        if let Some(reason) = self.obstacle(&source, &destination) {
+            let reason = explained.obstacle().unwrap_or(reason);
             explained.verdict = Verdict::Unreachable { reason };
             return Ok(explained);
         }

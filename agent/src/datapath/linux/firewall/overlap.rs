@@ -27,8 +27,11 @@ impl<'a> Overlap<'a> {
 
     /// True if a connection of one could have the same two addresses as one of the other. Each has
     /// an end on this host, so it is enough that no such end is anybody else's in the other.
+    ///
+    /// Where a port may send with any address, so may a connection look like any other.
     pub(crate) fn between(&self, left: Vni, right: Vni) -> bool {
-        self.occurs(left, right) || self.occurs(right, left)
+        let forged = |vni| domain(self.view, vni).is_none_or(|item| item.spoofable);
+        forged(left) || forged(right) || self.occurs(left, right) || self.occurs(right, left)
     }
 
     /// True if an address of a port of `left` is somebody else's to `right`.
