@@ -47,7 +47,7 @@ impl Engine {
         Ok(unwatched)
     }
 
-    /// The hosts of touched ports, before and after, of touched domains, and of touched policies.
+    /// The hosts of touched ports, before and after, of domains that differ, and of touched policies.
     /// Every other link of the chain from a change to a host's set of items is an item that is
     /// created or removed.
     fn add_hosts_of(&self, journal: &Journal, hosts: &mut IdSet<HostId>) {
@@ -58,8 +58,12 @@ impl Engine {
                 hosts.insert(host);
             }
         }
-        for &id in journal.domains.keys() {
+        for (&id, before) in &journal.domains {
             let Some(domain) = self.domains.get(id) else { continue };
+            // A domain that is left with what it saw tells its hosts nothing, however many they are.
+            if before.as_ref() == Some(&self.domain_item(id)) {
+                continue;
+            }
             for placement in domain.placements.iter() {
                 hosts.insert(self.placements[placement].host);
             }
