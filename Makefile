@@ -51,7 +51,7 @@ fix:
 
 BENCH := $(CARGO) run --release --quiet -p spanwire-benches --
 # A run each, smallest first; `metro:--from:snapshot` is `metro --from snapshot`.
-SCENARIOS := compute compute-one compute-company cut change link metro metro:--from:snapshot
+SCENARIOS := compute compute-one compute-company cut change link questions metro metro:--from:snapshot
 
 # The runs go to target/bench.jsonl, a JSON object a line, and are shown as tables.
 bench: build-benches

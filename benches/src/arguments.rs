@@ -74,6 +74,12 @@ pub(crate) enum Scenario {
         #[arg(long, default_value_t = 20, value_parser = parse_count)]
         links: usize,
     },
+    /// Explanations, verdicts, forecasts and findings on `metro`.
+    Questions {
+        /// How many of each.
+        #[arg(long, default_value_t = 50, value_parser = parse_count)]
+        asked: usize,
+    },
     /// What each of 1,000 hosts is told on three layouts, against a broadcast.
     Cut,
     /// Counts the instructions of the hot paths and compares them with the baselines.

@@ -50,6 +50,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         Scenario::Link { ports, tenant_hosts, links } => {
             scenarios::link(seed, &scaled_all(ports, scale), *tenant_hosts, *links)
         }
+        Scenario::Questions { asked } => {
+            scenarios::questions(seed, scaled(arguments::METRO_PORTS, scale), *asked)
+        }
         Scenario::Cut => scenarios::cut(seed),
         Scenario::Instructions(options) => return instructions::compare(options),
         Scenario::HotPaths => return instructions::run_hot_paths().map(|()| ExitCode::SUCCESS),

@@ -6,6 +6,7 @@ mod link;
 mod load;
 mod loaded;
 mod metro;
+mod questions;
 
 pub(crate) use change::{STEPS, mk_steps, run as change};
 pub(crate) use cut::run as cut;
@@ -13,3 +14,4 @@ pub(crate) use link::run as link;
 pub(crate) use load::run as load;
 pub(crate) use loaded::Loaded;
 pub(crate) use metro::{run as metro, run_from_snapshot as metro_from_snapshot};
+pub(crate) use questions::run as questions;
