@@ -392,7 +392,7 @@ mod tests {
             ("there is no text 98", |r| r.hosts[0] = 99),
             ("there is no text 97", |r| r.attachments[0] = 99),
             ("no such set of labels", |r| r.label_sets[0] = 99),
-            ("labels are missing", |r| r.label_counts[1] = 9),
+            ("labels are missing", |r| r.label_counts[2] = 9),
             ("a port has 129 labels: the most is 128", |r| r.label_counts[1] = 129),
             ("a port has label app twice", |r| r.labels[2] = r.labels[0]),
             ("labels of no port", |r| r.labels.push(0)),
