@@ -1,6 +1,6 @@
 //! Bugs planted on purpose, so that the tests of the engine can be tested themselves.
 //!
-//! This is for tests only. Without the feature `planted-bugs` the question [`is`] is a constant
+//! This is for tests only. Without the feature `planted-bugs` the question `is` is a constant
 //! `false`, and the sites below are gone from the binary; with it, a test plants one bug at a time
 //! in its own thread. The `spanwire` binary refuses to be built with the feature, by [`COMPILED_IN`].
 //!

@@ -1,6 +1,6 @@
 //! Findings: what is valid, and most likely not what somebody meant.
 //!
-//! Each rule is one function over a [`Scope`]: the objects to look at, which are all of the network,
+//! Each rule is one function over a scope: the objects to look at, which are all of the network,
 //! a slice of it, or what one transaction touched. A rule looks at each object of its kind on its
 //! own, at a cost that follows what the object is made of, so the whole network costs about as much
 //! as it has objects and memberships, and one object costs what it is. Where a rule would have to
