@@ -63,7 +63,7 @@ proptest! {
         expected_revision: Option<u64>,
     ) {
         let items = spanwire_adminproto::convert::from_puts(resources.clone());
-        let request = wire::ApplyRequest { items, dry_run: true, expected_revision };
+        let request = wire::ApplyRequest { items, dry_run: true, expected_revision, request_id: Vec::new() };
         let transaction = to_apply_transaction(&request).unwrap();
         prop_assert_eq!(transaction.expected_revision, expected_revision);
         let expected: Vec<Operation> = resources

@@ -3,7 +3,7 @@
 use crate::api::{AdminService, HostService};
 use crate::config::{Config, Limits};
 use crate::consensus::RedbLog;
-use crate::core::{Core, CoreHandle, Replica};
+use crate::core::{Core, CoreChannel, CoreHandle, NoPeers, Replica, ReplicaConfig};
 use crate::data_dir::{DataDir, Identity};
 use crate::error::ControllerError;
 use crate::limits::{DRAIN_WAIT, START_WAIT};
@@ -47,7 +47,7 @@ impl Controller {
         let core = wait_current(core, &shared, &stopped).await?;
         let draining = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let admin = AdminService::new(handle.clone(), address.to_string(), draining.clone());
+        let admin = AdminService::new(handle.clone(), draining.clone());
         let host = HostService::new(handle.clone(), draining.clone(), tasks.clone());
         let (server, health) = spawn_server(listener, admin, host, draining.clone())?;
         spawn_health(shared.clone(), health, draining.clone());
@@ -94,11 +94,15 @@ async fn start_core(
     let replica_id = data_dir.identity().replica_id;
     let opened = tokio::task::spawn_blocking({
         let shared = shared.clone();
-        move || Replica::open(replica_id, Arc::new(log), shared, limits)
+        move || {
+            let config = ReplicaConfig::new(replica_id, String::new(), limits);
+            Replica::open(config, Arc::new(log), shared, Box::new(NoPeers))
+        }
     });
     let replica = opened.await.map_err(join_error)??;
     // The data directory is ours until the core has stopped, not only until it was told to.
-    Core::start(replica, shared, stopped.clone(), data_dir).map_err(ControllerError::Thread)
+    Core::start(replica, CoreChannel::new(), shared, stopped.clone(), data_dir)
+        .map_err(ControllerError::Thread)
 }
 
 /// Waits until the state includes the whole log.

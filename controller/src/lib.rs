@@ -13,6 +13,7 @@
 //! * [`consensus`]: the log, and the order in which things are written.
 //! * [`state`]: what is in the log, and what becomes of it.
 //! * [`core`]: the one thread that changes the network.
+//! * [`peer`]: what replicas say to each other, and how it gets there.
 //! * [`publisher`]: from changes to the streams of the hosts.
 //! * [`history`]: from changes to watches.
 //! * [`past`]: states as they were, made again from the log.
@@ -31,6 +32,8 @@ pub mod limits;
 pub mod metrics;
 mod metrics_server;
 pub mod past;
+pub mod peer;
+pub mod planted;
 pub mod publisher;
 pub mod shared;
 pub mod state;

@@ -22,7 +22,34 @@ pub const BATCH_PROPOSALS_MAX: usize = 1024;
 pub const BATCH_BYTES_MAX: usize = 32 << 20;
 
 /// Time between two ticks of the Raft core.
-pub const TICK: Duration = Duration::from_millis(100);
+pub const TICK: Duration = Duration::from_millis(50);
+/// How long a request waits for the leader's word, or for its entry, before it is tried again.
+pub const REQUEST_RETRY: Duration = Duration::from_secs(2);
+/// How long a request waits that the leader has put off.
+pub const REQUEST_RETRY_LATER: Duration = Duration::from_millis(200);
+/// How long a request that was not tried yet waits for a leader.
+pub const NO_LEADER_WAIT: Duration = Duration::from_secs(10);
+/// Requests of callers that wait here.
+pub const WAITING_REQUESTS_MAX: usize = PROPOSALS_MAX;
+/// How long a read waits for the leader's word before it asks again.
+pub const READ_RETRY: Duration = Duration::from_millis(200);
+/// How long a read waits until the state is current.
+pub const READ_WAIT: Duration = Duration::from_secs(10);
+/// Questions about the state being current on their way at one time.
+pub const READ_ROUNDS_MAX: usize = 4;
+/// How long a replica that was offered a snapshot may say nothing before it is offered one again.
+pub const SNAPSHOT_STALL: Duration = Duration::from_secs(3);
+/// Entries at the start of a log that are cut with the first snapshot, whatever is to be kept: whoever
+/// joins begins with a snapshot.
+pub const LOG_ENTRIES_FIRST: u64 = 1;
+/// Voters of a cluster: with more, each write waits for more of them.
+pub const VOTERS_MAX: usize = 7;
+/// Members of a cluster, learners included.
+pub const MEMBERS_MAX: usize = 64;
+/// Entries that a learner may lack when it becomes a voter.
+pub const PROMOTE_LAG_MAX: u64 = 1_000;
+/// How long hosts stay with a replica that knows of no leader.
+pub const LEADERLESS_WAIT: Duration = Duration::from_secs(5);
 /// How long the writer applies transactions before it lets readers in between.
 pub const APPLY_TURN: Duration = Duration::from_millis(20);
 /// Entries after which a snapshot is taken.
@@ -95,6 +122,9 @@ pub const STREAM_END_WAIT: Duration = Duration::from_secs(2);
 pub const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
 const _: () = {
+    assert!(WAITING_REQUESTS_MAX <= PROPOSALS_MAX);
+    // A leader that is lost is replaced within this time, unless a majority is.
+    assert!(LEADERLESS_WAIT.as_millis() < NO_LEADER_WAIT.as_millis());
     assert!(ADMIN_REQUEST_BYTES_MAX <= PROPOSALS_BYTES_MAX);
     assert!(BATCH_PROPOSALS_MAX <= PROPOSALS_MAX);
     assert!(BATCH_BYTES_MAX <= PROPOSALS_BYTES_MAX);

@@ -9,7 +9,7 @@
 
 use crate::consensus::{LogStore, StoreError};
 use crate::limits::{PAST_READ_BYTES, PAST_TRIES_MAX};
-use crate::state::{SnapshotError, UnknownCommand, prepare, restore};
+use crate::state::{Restored, SnapshotError, UnknownCommand, prepare, restore};
 use crate::telemetry;
 use parking_lot::Mutex;
 use raft::eraftpb::EntryType;
@@ -137,10 +137,9 @@ fn try_rebuild(store: &dyn LogStore, revision: Revision) -> Result<Engine, PastE
         Some(metadata) if metadata.index != oldest => PastError::Cut,
         _ => error.into(),
     })?;
-    let (mut engine, mut applied_index) = match taken {
-        Some(snapshot) => restore(&snapshot.data)?,
-        None => (Engine::new(), 0),
-    };
+    let restored = taken.map(|snapshot| restore(&snapshot.data)).transpose()?;
+    let Restored { mut engine, mut requests, mut applied_index, members: _ } =
+        restored.unwrap_or_default();
     if revision < applied_index {
         return Err(PastError::OutOfReach { asked: revision, oldest: applied_index });
     }
@@ -153,10 +152,13 @@ fn try_rebuild(store: &dyn LogStore, revision: Revision) -> Result<Engine, PastE
         for entry in &entries {
             if entry.get_entry_type() == EntryType::EntryNormal
                 && let Some(prepared) = prepare(entry)?
+                && requests.is_new(prepared.request, prepared.since)
                 && let Ok(transaction) = prepared.transaction
-            {
                 // What was refused then is refused again, and changed nothing.
-                let _ = engine.apply(&transaction, entry.index);
+                && engine.apply(&transaction, entry.index).is_ok()
+                && let Some(id) = prepared.request
+            {
+                requests.insert(id, entry.index);
             }
             applied_index = entry.index;
         }
@@ -168,7 +170,7 @@ fn try_rebuild(store: &dyn LogStore, revision: Revision) -> Result<Engine, PastE
 mod tests {
     use super::*;
     use crate::consensus::{MemoryLog, Write};
-    use crate::state::{encode_command, encode_snapshot, wire};
+    use crate::state::{RequestId, State, encode_command, encode_snapshot, wire};
     use raft::eraftpb::{Entry, Snapshot, SnapshotMetadata};
     use spanwire_adminproto::convert::from_resource;
     use spanwire_topology::model::{HostSpec, Kind, Labels, Resource, Spec};
@@ -185,7 +187,7 @@ mod tests {
         let data = if index == 3 {
             mk_entry(2).data
         } else {
-            encode_command(0, index, transaction).into()
+            encode_command(RequestId(u128::from(index).to_be_bytes()), 0, transaction)
         };
         Entry { index, term: 1, data, ..Entry::default() }
     }
@@ -219,7 +221,8 @@ mod tests {
         past.forget_unless_used_since(uses);
         assert!(!Arc::ptr_eq(&state, &past.at(4).unwrap()), "it was not");
 
-        let data = encode_snapshot(&state.engine.export(), 4);
+        let network = state.engine.export();
+        let data = encode_snapshot(&State { network, applied_index: 4, ..State::default() });
         let metadata = SnapshotMetadata { conf_state: None, index: 4, term: 1 };
         store.save_snapshot(&Snapshot { data: data.into(), metadata: Some(metadata) }).unwrap();
         store.compact(4).unwrap();

@@ -2,12 +2,14 @@
 
 use crate::config::Limits;
 use crate::data_dir::Identity;
-use crate::history::{History, Transition, mk_transition};
+use crate::history::{History, mk_transition};
 use crate::limits::APPLY_TURN;
 use crate::metrics::Metrics;
+use crate::planted::{self, Bug};
 use crate::publisher::{Publisher, Wake};
-use crate::state::{Prepared, Rejection};
-use parking_lot::{RwLock, RwLockWriteGuard};
+use crate::state::{Applied, AppliedRequests, Known, Members, Prepared, Rejection, RequestId};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
+use raft::eraftpb::ConfState;
 use spanwire_topology::Engine;
 use spanwire_topology::model::{Labels, ObjectKey, Operation, Revision, Transaction};
 use std::collections::BTreeMap;
@@ -16,10 +18,19 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 /// What became of a transaction.
-pub type Outcome = Result<Arc<Transition>, Rejection>;
+pub type Outcome = Result<Applied, Rejection>;
+
+/// The members of the cluster, and which of them vote.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Membership {
+    /// Who they are and where each is reached.
+    pub members: Members,
+    /// Voters and learners.
+    pub conf_state: ConfState,
+}
 
 /// Where a replica stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
     /// The identity of the replica.
     pub replica_id: u64,
@@ -31,8 +42,13 @@ pub struct Standing {
     pub term: u64,
     /// The last log entry that its state includes.
     pub applied_index: u64,
-    /// True if it leads, and its state includes everything that was ever acknowledged.
+    /// The last log entry that it knows to be committed.
+    pub committed_index: u64,
+    /// True if it knows of a leader, and its state was current at some moment since it started: it can
+    /// serve.
     pub is_current: bool,
+    /// The members, as of the last entry applied.
+    pub membership: Arc<Membership>,
 }
 
 impl Standing {
@@ -44,7 +60,9 @@ impl Standing {
             leader: 0,
             term: 0,
             applied_index: 0,
+            committed_index: 0,
             is_current: false,
+            membership: Arc::default(),
         }
     }
 }
@@ -59,6 +77,8 @@ pub struct Shared {
     pub state: RwLock<Engine>,
     /// Recent changes, for watches.
     pub history: History,
+    /// The requests that were applied.
+    pub requests: Mutex<AppliedRequests>,
     /// The streams of the hosts.
     pub publisher: Publisher,
     /// Where the replica stands.
@@ -76,6 +96,7 @@ impl Shared {
         Shared {
             state: RwLock::new(Engine::new()),
             history: History::new(history_changes),
+            requests: Mutex::default(),
             publisher: Publisher::new(identity.cluster_id, change_log_bytes, item_cache_bytes),
             standing: watch::Sender::new(Standing::of_follower(identity.replica_id)),
             revision: watch::Sender::new(0),
@@ -85,7 +106,7 @@ impl Shared {
 
     /// Applies log entries in order, and tells sessions and watches what changed. Returns what
     /// became of each, with the request that it answers.
-    pub fn apply(&self, entries: Vec<Prepared>) -> Vec<(u64, Outcome)> {
+    pub fn apply(&self, entries: Vec<Prepared>) -> Vec<(RequestId, Outcome)> {
         let mut outcomes = Vec::with_capacity(entries.len());
         let mut entries = entries.into_iter().peekable();
         while entries.peek().is_some() {
@@ -93,8 +114,10 @@ impl Shared {
             let turn_started = Instant::now();
             let mut engine = self.state.write();
             for entry in entries.by_ref() {
-                let request_id = entry.request_id;
-                outcomes.push((request_id, self.apply_one(&mut engine, entry, &mut wake)));
+                let id = entry.request;
+                let outcome = self.apply_one(&mut engine, entry, &mut wake);
+                // Early releases did not say in the log who had asked.
+                outcomes.extend(id.map(|id| (id, outcome)));
                 if turn_started.elapsed() > APPLY_TURN {
                     break;
                 }
@@ -112,19 +135,46 @@ impl Shared {
         outcomes
     }
 
+    /// Puts a state in place of the present one. Hosts that are connected begin anew: what changed in
+    /// between, nobody has recorded.
+    pub fn restore(&self, engine: Engine, requests: AppliedRequests) {
+        let revision = engine.revision();
+        let mut wake = Wake::default();
+        let mut state = self.state.write();
+        *state = engine;
+        *self.requests.lock() = requests;
+        self.history.reset(revision);
+        self.publisher.reset(revision, &mut wake);
+        drop(state);
+        self.revision.send_replace(revision);
+        wake.wake();
+    }
+
     fn apply_one(&self, engine: &mut Engine, entry: Prepared, wake: &mut Wake) -> Outcome {
+        let mut requests = self.requests.lock();
+        if let Some(id) = entry.request.filter(|_| !planted::is(Bug::DoubleApplyOnRetry)) {
+            match requests.get(&id, entry.since) {
+                Known::New => {}
+                Known::Applied(revision) => return Ok(Applied::Before(revision)),
+                Known::Forgotten => return Err(Rejection::Forgotten),
+            }
+        }
         let result = entry.transaction.and_then(|transaction| {
             let labels_before = labels_before(engine, &transaction);
             let changes = engine.apply(&transaction, entry.index)?;
             Ok((changes, labels_before))
         });
+        if let (Ok(_), Some(id)) = (&result, entry.request) {
+            requests.insert(id, entry.index);
+        }
+        drop(requests);
         match result {
             Ok((mut changes, labels_before)) => {
                 self.metrics.transactions_committed.inc();
                 self.publisher.process_changes(engine, &changes, wake);
                 let transition = mk_transition(&mut changes, labels_before);
                 self.history.push(transition.clone());
-                Ok(transition)
+                Ok(Applied::Now(transition))
             }
             Err(rejection) => {
                 self.metrics.transactions_rejected.inc();

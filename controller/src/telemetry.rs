@@ -37,6 +37,18 @@ pub(crate) fn snapshot_taken(index: u64) {
     tracing::info!(target: TARGET, index, "took a snapshot and cut the log");
 }
 
+pub(crate) fn snapshot_restored(index: u64) {
+    tracing::info!(target: TARGET, index, "caught up by a snapshot of another replica");
+}
+
+pub(crate) fn snapshot_part_refused(problem: &str) {
+    tracing::warn!(target: TARGET, problem, "a snapshot of another replica came damaged: asked again");
+}
+
+pub(crate) fn message_refused(error: &dyn Display) {
+    tracing::debug!(target: TARGET, %error, "the Raft core did not take a message");
+}
+
 pub(crate) fn past_state_made(revision: Revision, took: Duration) {
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(target: TARGET, revision, took_ms, "made a state of the past from the log");

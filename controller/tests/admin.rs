@@ -151,6 +151,7 @@ async fn what_is_in_use_is_deleted_only_with_its_users() {
         cascade,
         dry_run,
         expected_revision: None,
+        request_id: Default::default(),
     };
     let error = client.delete(request(false, false)).await.unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition);

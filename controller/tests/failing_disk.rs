@@ -8,11 +8,13 @@ use spanwire_adminproto::wire as admin;
 use spanwire_controller::config::Limits;
 use spanwire_controller::consensus::log::LogBounds;
 use spanwire_controller::consensus::{LogStore, MemoryLog, StoreError, Write, node};
-use spanwire_controller::core::{Core, CoreError, CoreHandle, ProposeError, Replica};
+use spanwire_controller::core::{
+    Core, CoreChannel, CoreError, CoreHandle, NoPeers, ProposeError, Replica, ReplicaConfig,
+};
 use spanwire_controller::data_dir::Identity;
 use spanwire_controller::metrics::Metrics;
 use spanwire_controller::shared::{Outcome, Shared};
-use spanwire_controller::state::wire;
+use spanwire_controller::state::{RequestId, wire};
 use spanwire_hostproto::ClusterId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,9 +83,11 @@ fn open(log: &Arc<FailingLog>) -> Result<(Core, CoreHandle, CancellationToken), 
     let identity = Identity { cluster_id: ClusterId([1; 16]), replica_id: 1 };
     let limits = Limits::default();
     let shared = Arc::new(Shared::new(identity, &limits, Metrics::new().0));
-    let replica = Replica::open(1, log.clone(), shared.clone(), limits)?;
+    let config = ReplicaConfig::new(1, String::new(), limits);
+    let replica = Replica::open(config, log.clone(), shared.clone(), Box::new(NoPeers))?;
     let stopped = CancellationToken::new();
-    let (core, handle) = Core::start(replica, shared, stopped.clone(), ()).unwrap();
+    let started = Core::start(replica, CoreChannel::new(), shared, stopped.clone(), ());
+    let (core, handle) = started.unwrap();
     Ok((core, handle, stopped))
 }
 
@@ -97,7 +101,8 @@ async fn propose(handle: &CoreHandle, host: &str) -> Result<Outcome, ProposeErro
     let put = wire::operation::Operation::Put(resource);
     let operation = wire::Operation { operation: Some(put), expected_revision: None };
     let operations = vec![operation];
-    handle.propose(wire::Transaction { operations, expected_revision: None }).await
+    let transaction = wire::Transaction { operations, expected_revision: None };
+    handle.propose(RequestId::random(), transaction).await
 }
 
 fn hosts(handle: &CoreHandle) -> Vec<String> {
@@ -163,10 +168,15 @@ async fn what_was_asked_for_before_a_stop_is_done() {
     assert_eq!(hosts(&handle).len(), written);
 }
 
-#[tokio::test]
-async fn a_group_of_several_is_refused_by_name() {
-    let error = open(&mk_log(&[1, 2, 3])).expect_err("there is no way to reach the others");
-    assert!(error.to_string().contains("the voters [1, 2, 3]"), "{error}");
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_reaches_no_majority_writes_nothing_and_says_so() {
+    let (core, handle, _) = open(&mk_log(&[1, 2, 3])).unwrap();
+    let (written, current) = tokio::join!(propose(&handle, "host-1"), handle.wait_current());
+    let error = written.unwrap_err();
+    assert!(matches!(error, ProposeError::NotProposed(_)), "{error}");
+    assert!(error.to_string().contains("a majority of the replicas may be down"), "{error}");
+    assert!(current.is_err(), "its state may be old");
+    tokio::task::spawn_blocking(|| core.stop()).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,10 +19,11 @@ use spanwire_controller::data_dir::Identity;
 use spanwire_controller::metrics::Metrics;
 use spanwire_controller::shared::Shared;
 use spanwire_controller::state::wire::operation::Operation as WireOperation;
-use spanwire_controller::state::{decode_snapshot, encode_command, encode_snapshot, prepare, wire};
+use spanwire_controller::state::{
+    RequestId, State, encode_command, encode_snapshot, prepare, restore, stamp, wire,
+};
 use spanwire_hostproto::ClusterId;
 use spanwire_hostproto::wire::welcome::Resume;
-use spanwire_topology::Engine;
 use spanwire_topology::model::{ObjectKey, Resource};
 
 /// One operation on a small domain of names, so that transactions meet and clash.
@@ -71,7 +72,8 @@ fn mk_entry(index: u64, steps: &[Step]) -> Entry {
     });
     let transaction =
         wire::Transaction { operations: operations.collect(), expected_revision: None };
-    let data = encode_command(1_700_000_000_000 + index, index, transaction);
+    let id = RequestId(u128::from(index).to_be_bytes());
+    let data = stamp(&encode_command(id, 0, transaction), 1_700_000_000_000 + index);
     Entry { index, term: 1, data: data.into(), ..Entry::default() }
 }
 
@@ -88,7 +90,9 @@ fn run(shared: &Shared, entries: &[Entry]) -> Vec<String> {
 }
 
 fn snapshot(shared: &Shared, index: u64) -> Vec<u8> {
-    encode_snapshot(&shared.state.read().export(), index)
+    let network = shared.state.read().export();
+    let requests = shared.requests.lock().clone();
+    encode_snapshot(&State { network, requests, applied_index: index, ..State::default() })
 }
 
 proptest! {
@@ -119,9 +123,9 @@ proptest! {
         let old = mk_shared();
         run(&old, before);
         let bytes = snapshot(&old, before.last().unwrap().index);
-        let (state, _) = decode_snapshot(&bytes).unwrap();
+        let state = restore(&bytes).unwrap();
         let three = mk_shared();
-        *three.state.write() = Engine::import(state).unwrap();
+        three.restore(state.engine, state.requests);
         prop_assert_eq!(snapshot(&three, before.last().unwrap().index), bytes);
         prop_assert_eq!(run(&three, after), &outcomes[cut..]);
         prop_assert_eq!(snapshot(&three, last), snapshot(&one, last));

@@ -90,6 +90,16 @@ impl ChangeLog {
         }
     }
 
+    /// Forgets all items, and how they changed: the state was replaced by another, and how the two
+    /// differ nobody has said.
+    pub fn reset(&mut self) {
+        self.chains.clear();
+        self.order.clear();
+        self.cache.clear();
+        self.stats.delta_bytes = 0;
+        self.stats.deltas = 0;
+    }
+
     /// Takes a change of an item into the log. Must be called for every change of every item, once,
     /// in the order of revisions, before a session reads the state of that revision.
     pub fn record(&mut self, revision: Revision, change: &ItemChange) {

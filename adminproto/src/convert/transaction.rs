@@ -15,7 +15,7 @@ type Result<T> = std::result::Result<T, ConvertError>;
 ///
 /// Errors name the object, or the item by its position.
 pub fn to_apply_transaction(request: &wire::ApplyRequest) -> Result<Transaction> {
-    let wire::ApplyRequest { items, dry_run: _, expected_revision } = request;
+    let wire::ApplyRequest { items, dry_run: _, expected_revision, request_id: _ } = request;
     let path = Path::Root("items");
     check_count(items.len(), &path)?;
     Ok(Transaction { operations: to_puts(items, &path)?, expected_revision: *expected_revision })
@@ -25,7 +25,8 @@ pub fn to_apply_transaction(request: &wire::ApplyRequest) -> Result<Transaction>
 ///
 /// Errors name the key by its position.
 pub fn to_delete_transaction(request: &wire::DeleteRequest) -> Result<Transaction> {
-    let wire::DeleteRequest { keys, cascade, dry_run: _, expected_revision } = request;
+    let wire::DeleteRequest { keys, cascade, dry_run: _, expected_revision, request_id: _ } =
+        request;
     let path = Path::Root("keys");
     check_count(keys.len(), &path)?;
     Ok(Transaction {

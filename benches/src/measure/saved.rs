@@ -1,6 +1,6 @@
 //! The saved state of an engine: the bytes that a replica keeps on disk and ships to another.
 
-use spanwire_controller::state::{decode_snapshot, encode_snapshot};
+use spanwire_controller::state::{State, decode_snapshot, encode_snapshot};
 use spanwire_topology::Engine;
 
 /// A state that was saved.
@@ -8,14 +8,15 @@ pub(crate) struct Saved(Vec<u8>);
 
 impl Saved {
     pub(crate) fn of(engine: &Engine) -> Saved {
-        Saved(encode_snapshot(&engine.export(), engine.revision()))
+        let (network, applied_index) = (engine.export(), engine.revision());
+        Saved(encode_snapshot(&State { network, applied_index, ..State::default() }))
     }
 
     /// The engine again; the saved state is used up.
     pub(crate) fn load(self) -> Result<Engine, String> {
-        let (snapshot, _) = decode_snapshot(&self.0).map_err(|error| error.to_string())?;
+        let state = decode_snapshot(&self.0).map_err(|error| error.to_string())?;
         drop(self);
-        Engine::import(snapshot).map_err(|error| error.to_string())
+        Engine::import(state.network).map_err(|error| error.to_string())
     }
 
     /// How many bytes the saved state has.

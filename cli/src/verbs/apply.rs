@@ -50,7 +50,7 @@ pub(crate) async fn apply(
     expected_revision: Option<u64>,
 ) -> Result<wire::ApplyResponse, Failure> {
     let doing = format!("apply {}", render::count(items.len(), "resource"));
-    let request = wire::ApplyRequest { items, dry_run, expected_revision };
+    let request = wire::ApplyRequest { items, dry_run, expected_revision, request_id: Vec::new() };
     let response = progress::during(&doing, admin.apply(request)).await;
     Ok(response.map_err(|status| to_failure(&doing, &status))?.into_inner())
 }

@@ -48,6 +48,7 @@ pub(crate) async fn run(global: &Global, args: DeleteArgs) -> Result<(), Failure
         cascade: args.cascade,
         dry_run: args.dry_run,
         expected_revision: args.expected_revision,
+        request_id: Vec::new(),
     };
     let mut admin = connect(global).await?;
     let response = progress::during(&doing, admin.delete(request))

@@ -16,7 +16,7 @@ impl AdminService {
         request: wire::LintRequest,
     ) -> Result<wire::LintResponse, Status> {
         let question = to_question(&request)?;
-        self.check_current()?;
+        self.wait_current().await?;
         let turn = self.lints.clone().acquire_owned().await;
         let turn = turn.map_err(|_| Status::unavailable("the controller is stopping"))?;
         let shared = self.shared().clone();

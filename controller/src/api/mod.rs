@@ -41,6 +41,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 /// The admin API.
@@ -48,7 +49,8 @@ use tonic::{Request, Response, Status};
 pub struct AdminService {
     core: CoreHandle,
     draining: CancellationToken,
-    address: String,
+    /// True if this call takes the state as this replica has it.
+    stale: bool,
     past: Arc<Past>,
     dry_runs: Arc<Semaphore>,
     rebuilds: Arc<Semaphore>,
@@ -57,18 +59,22 @@ pub struct AdminService {
     waits: Arc<Semaphore>,
 }
 
+/// Metadata of a call that reads. `current`, or none at all: the answer includes everything that was
+/// acknowledged before the call, on whichever replica. `stale`: the answer is what the replica has, and
+/// comes without a majority of them; its revision says how far that is.
+pub const READ_METADATA: &str = "spanwire-read";
+
 type Answer<T> = Result<Response<T>, Status>;
 type AnswerStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl AdminService {
-    /// The service over a core. `address` is where clients reach this replica; streams end when
-    /// `draining` is cancelled.
-    pub fn new(core: CoreHandle, address: String, draining: CancellationToken) -> AdminService {
+    /// The service over a core. Streams end when `draining` is cancelled.
+    pub fn new(core: CoreHandle, draining: CancellationToken) -> AdminService {
         AdminService {
             past: core.past().clone(),
             core,
             draining,
-            address,
+            stale: false,
             rebuilds: Arc::new(Semaphore::new(PAST_REBUILDS_MAX)),
             dry_runs: Arc::new(Semaphore::new(DRY_RUNS_MAX)),
             lints: Arc::new(Semaphore::new(LINTS_MAX)),
@@ -81,17 +87,27 @@ impl AdminService {
         self.core.shared()
     }
 
-    /// Refuses to answer with a state that may lack what was acknowledged.
-    fn check_current(&self) -> Result<(), Status> {
-        let standing = *self.shared().standing.borrow();
-        if standing.is_current {
+    /// The service as a call wants it: see [`READ_METADATA`].
+    fn reading<T>(&self, request: &Request<T>) -> Result<AdminService, Status> {
+        let stale = match request.metadata().get(READ_METADATA).map(MetadataValue::as_bytes) {
+            None | Some(b"current") => false,
+            Some(b"stale") => true,
+            Some(_) => {
+                let problem = format!("metadata {READ_METADATA}: expected current or stale");
+                return Err(Status::invalid_argument(problem));
+            }
+        };
+        Ok(AdminService { stale, ..self.clone() })
+    }
+
+    /// Waits until the state includes everything that was acknowledged anywhere before, unless the
+    /// call takes it as it is.
+    async fn wait_current(&self) -> Result<(), Status> {
+        if self.stale {
             return Ok(());
         }
-        Err(Status::unavailable(format!(
-            "replica {} is {} and may not have the newest state: try again",
-            standing.replica_id,
-            standing.role.as_str()
-        )))
+        let waited = self.core.wait_current().await;
+        waited.map_err(|error| Status::unavailable(error.to_string()))
     }
 
     /// Runs `read` with the state, on a thread that may wait for it.
@@ -99,9 +115,17 @@ impl AdminService {
         &self,
         read: impl FnOnce(&Engine, &Shared) -> Result<R, Status> + Send + 'static,
     ) -> Result<R, Status> {
-        self.check_current()?;
+        self.wait_current().await?;
+        self.look(read).await
+    }
+
+    /// Runs `look` with the state as this replica has it, on a thread that may wait for it.
+    async fn look<R: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Engine, &Shared) -> Result<R, Status> + Send + 'static,
+    ) -> Result<R, Status> {
         let shared = self.shared().clone();
-        blocking(move || read(&shared.state.read(), &shared)).await
+        blocking(move || look(&shared.state.read(), &shared)).await
     }
 
     /// Runs `attempt` with the state, which it leaves as it was. One at a time: each holds up the
@@ -110,7 +134,7 @@ impl AdminService {
         &self,
         attempt: impl FnOnce(&mut Engine) -> Result<R, Status> + Send + 'static,
     ) -> Result<R, Status> {
-        self.check_current()?;
+        self.wait_current().await?;
         let turn = self.dry_runs.clone().acquire_owned().await;
         let turn = turn.map_err(|_| Status::unavailable("the controller is stopping"))?;
         let shared = self.shared().clone();
@@ -164,62 +188,62 @@ impl wire::admin_server::Admin for AdminService {
     }
 
     async fn get(&self, request: Request<wire::GetRequest>) -> Answer<wire::GetResponse> {
-        self.process_get(request.into_inner()).await.map(Response::new)
+        self.reading(&request)?.process_get(request.into_inner()).await.map(Response::new)
     }
 
     async fn list(&self, request: Request<wire::ListRequest>) -> Answer<wire::ListResponse> {
-        self.process_list(request.into_inner()).await.map(Response::new)
+        self.reading(&request)?.process_list(request.into_inner()).await.map(Response::new)
     }
 
     async fn watch(&self, request: Request<wire::WatchRequest>) -> Answer<Self::WatchStream> {
-        self.process_watch(request.into_inner()).map(Response::new)
+        self.reading(&request)?.process_watch(request.into_inner()).await.map(Response::new)
     }
 
     async fn explain(
         &self,
         request: Request<wire::ExplainRequest>,
     ) -> Answer<wire::ExplainResponse> {
-        self.process_explain(request.into_inner()).await.map(Response::new)
+        self.reading(&request)?.process_explain(request.into_inner()).await.map(Response::new)
     }
 
     async fn verdict(
         &self,
         request: Request<wire::VerdictRequest>,
     ) -> Answer<wire::VerdictResponse> {
-        self.process_verdict(request.into_inner()).await.map(Response::new)
+        self.reading(&request)?.process_verdict(request.into_inner()).await.map(Response::new)
     }
 
     async fn span(&self, request: Request<wire::SpanRequest>) -> Answer<wire::SpanResponse> {
-        self.process_span(request.into_inner()).await.map(Response::new)
+        self.reading(&request)?.process_span(request.into_inner()).await.map(Response::new)
     }
 
     async fn host_view(
         &self,
         request: Request<wire::HostViewRequest>,
     ) -> Answer<wire::HostViewResponse> {
-        self.process_host_view(request.into_inner()).await.map(Response::new)
+        self.reading(&request)?.process_host_view(request.into_inner()).await.map(Response::new)
     }
 
     async fn lint(&self, request: Request<wire::LintRequest>) -> Answer<wire::LintResponse> {
-        self.process_lint(request.into_inner()).await.map(Response::new)
+        self.reading(&request)?.process_lint(request.into_inner()).await.map(Response::new)
     }
 
     async fn impact(&self, request: Request<wire::ImpactRequest>) -> Answer<wire::ImpactResponse> {
-        self.process_impact(request.into_inner()).await.map(Response::new)
+        self.reading(&request)?.process_impact(request.into_inner()).await.map(Response::new)
     }
 
     async fn wait_realized(
         &self,
         request: Request<wire::WaitRealizedRequest>,
     ) -> Answer<Self::WaitRealizedStream> {
-        self.process_wait_realized(request.into_inner()).await.map(Response::new)
+        self.reading(&request)?.process_wait_realized(request.into_inner()).await.map(Response::new)
     }
 
     async fn host_status(
         &self,
         request: Request<wire::HostStatusRequest>,
     ) -> Answer<wire::HostStatusResponse> {
-        self.process_host_status(request.into_inner()).await.map(Response::new)
+        self.reading(&request)?.process_host_status(request.into_inner()).await.map(Response::new)
     }
 
     async fn cluster_status(

@@ -18,7 +18,7 @@ impl AdminService {
         request: wire::HostStatusRequest,
     ) -> Result<wire::HostStatusResponse, Status> {
         let wire::HostStatusRequest { hosts: mut names } = request;
-        self.check_current()?;
+        self.wait_current().await?;
         let shared = self.shared().clone();
         blocking(move || {
             let all = names.is_empty();
@@ -51,7 +51,7 @@ impl AdminService {
 
     /// Answers on every replica, whatever its state: it is what one looks at when others do not.
     pub(super) fn process_cluster_status(&self) -> wire::ClusterStatusResponse {
-        let standing = *self.shared().standing.borrow();
+        let standing = self.shared().standing.borrow().clone();
         wire::ClusterStatusResponse {
             cluster_id: self.shared().publisher.cluster_id().to_string(),
             leader: standing.leader,
@@ -59,7 +59,7 @@ impl AdminService {
             revision: *self.shared().revision.borrow(),
             replicas: vec![wire::ReplicaStatus {
                 id: standing.replica_id,
-                address: self.address.clone(),
+                address: String::new(),
                 role: standing.role.as_str().to_owned(),
                 applied_revision: standing.applied_index,
             }],

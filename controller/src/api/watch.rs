@@ -75,12 +75,12 @@ impl Filter {
 }
 
 impl AdminService {
-    pub(super) fn process_watch(
+    pub(super) async fn process_watch(
         &self,
         request: wire::WatchRequest,
     ) -> Result<AnswerStream<wire::WatchEvent>, Status> {
         let filter = Filter::from_request(&request)?;
-        self.check_current()?;
+        self.wait_current().await?;
         let place = take_place(&self.watches, "watches")?;
         let shared = self.shared().clone();
         let current = *shared.revision.borrow();

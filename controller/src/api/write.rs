@@ -3,7 +3,8 @@
 use super::lint::{named, warnings};
 use super::{AdminService, blocking, malformed};
 use crate::core::ProposeError;
-use crate::state::wire as log;
+use crate::shared::Shared;
+use crate::state::{Applied, Rejection, RequestId, wire as log};
 use spanwire_adminproto::convert::{
     from_change, from_finding, refusal_status, to_apply_transaction, to_delete_transaction,
 };
@@ -24,6 +25,8 @@ struct Written {
     revision: Revision,
     results: Vec<wire::ObjectResult>,
     warnings: LintReport,
+    /// An earlier attempt of the same request was applied.
+    repeated: bool,
 }
 
 impl Written {
@@ -38,17 +41,19 @@ impl AdminService {
         request: wire::ApplyRequest,
     ) -> Result<wire::ApplyResponse, Status> {
         let dry_run = request.dry_run;
+        let id = to_request(&request.request_id)?;
         let (transaction, entry) = blocking(move || {
             let transaction = to_apply_transaction(&request).map_err(malformed)?;
             Ok((transaction, log_apply(request)))
         })
         .await?;
-        let written = self.write(transaction, entry, dry_run).await?;
+        let written = self.write(id, transaction, entry, dry_run).await?;
         Ok(wire::ApplyResponse {
             warnings: written.warnings(),
             warnings_cut: written.warnings.cut,
             revision: written.revision,
             results: written.results,
+            repeated: written.repeated,
         })
     }
 
@@ -57,19 +62,22 @@ impl AdminService {
         request: wire::DeleteRequest,
     ) -> Result<wire::DeleteResponse, Status> {
         let dry_run = request.dry_run;
+        let id = to_request(&request.request_id)?;
         let transaction = to_delete_transaction(&request).map_err(malformed)?;
         let entry = log_delete(request);
-        let written = self.write(transaction, entry, dry_run).await?;
+        let written = self.write(id, transaction, entry, dry_run).await?;
         Ok(wire::DeleteResponse {
             warnings: written.warnings(),
             warnings_cut: written.warnings.cut,
             revision: written.revision,
             results: written.results,
+            repeated: written.repeated,
         })
     }
 
     async fn write(
         &self,
+        id: RequestId,
         transaction: Transaction,
         entry: log::Transaction,
         dry_run: bool,
@@ -78,29 +86,52 @@ impl AdminService {
             return self.attempt(move |engine| try_transaction(engine, &transaction)).await;
         }
         // What is already so needs no entry in the log, and no sync.
-        let (written, named, near) = self
-            .read(move |engine, _| {
-                let named = named(&transaction);
+        let named = named(&transaction);
+        let look = |transaction: Transaction, named: Vec<ObjectKey>| {
+            move |engine: &Engine, _: &Shared| {
                 let near = engine.lint_neighbours(&named);
-                Ok((unchanged(engine, &transaction, &named), named, near))
-            })
-            .await?;
-        if let Some(written) = written {
-            return Ok(written);
+                Ok((unchanged(engine, &transaction, &named), near))
+            }
+        };
+        let (is_unchanged, near) = self.look(look(transaction.clone(), named.clone())).await?;
+        if is_unchanged.is_some() {
+            // So it seems here. Before it is said, the state must be current.
+            let (written, _) = self.read(look(transaction, named.clone())).await?;
+            if let Some(written) = written {
+                return Ok(written);
+            }
         }
-        match self.core.propose(entry).await {
-            Ok(Ok(transition)) => {
-                let report = self.read(move |engine, _| Ok(warnings(engine, &named, near))).await;
+        match self.core.propose(id, entry).await {
+            Ok(Ok(Applied::Now(transition))) => {
+                let report = self.look(move |engine, _| Ok(warnings(engine, &named, near))).await;
                 Ok(Written {
                     revision: transition.revision,
                     results: transition.objects.iter().map(from_change).collect(),
                     // It is written, whether or not this replica can still say more about it.
                     warnings: report.unwrap_or_default(),
+                    repeated: false,
                 })
             }
-            Ok(Err(rejection)) => Err(rejection.to_status()),
+            Ok(Ok(Applied::Before(revision))) => Ok(Written {
+                revision,
+                results: Vec::new(),
+                warnings: LintReport::default(),
+                repeated: true,
+            }),
+            Ok(Err(rejection)) => Err(rejection_status(&rejection)),
             Err(error) => Err(to_status(&error)),
         }
+    }
+}
+
+/// The request as its caller names it, or a new one.
+fn to_request(bytes: &[u8]) -> Result<RequestId, Status> {
+    match bytes {
+        [] => Ok(RequestId::random()),
+        bytes => RequestId::from_wire(bytes).ok_or_else(|| {
+            let length = bytes.len();
+            Status::invalid_argument(format!("request_id: {length} bytes, expected 16 or none"))
+        }),
     }
 }
 
@@ -112,7 +143,7 @@ fn try_transaction(engine: &mut Engine, transaction: &Transaction) -> Result<Wri
         (results, warnings(engine, &named, near))
     });
     let (results, warnings) = looked.map_err(|refusal| refusal_status(&refusal))?;
-    Ok(Written { revision: engine.revision(), results, warnings })
+    Ok(Written { revision: engine.revision(), results, warnings, repeated: false })
 }
 
 /// The answer to a transaction that asks for what is already so. `None` if it asks for more, or
@@ -140,11 +171,12 @@ fn unchanged(engine: &Engine, transaction: &Transaction, named: &[ObjectKey]) ->
         revision,
         results: changes.iter().map(from_change).collect(),
         warnings: warnings(engine, named, BTreeSet::new()),
+        repeated: false,
     })
 }
 
 fn log_apply(request: wire::ApplyRequest) -> log::Transaction {
-    let wire::ApplyRequest { items, dry_run: _, expected_revision } = request;
+    let wire::ApplyRequest { items, dry_run: _, expected_revision, request_id: _ } = request;
     let operations = items
         .into_iter()
         .map(|item| {
@@ -159,7 +191,8 @@ fn log_apply(request: wire::ApplyRequest) -> log::Transaction {
 }
 
 fn log_delete(request: wire::DeleteRequest) -> log::Transaction {
-    let wire::DeleteRequest { keys, cascade, dry_run: _, expected_revision } = request;
+    let wire::DeleteRequest { keys, cascade, dry_run: _, expected_revision, request_id: _ } =
+        request;
     let operations = keys
         .into_iter()
         .map(|key| {
@@ -171,9 +204,18 @@ fn log_delete(request: wire::DeleteRequest) -> log::Transaction {
     log::Transaction { operations, expected_revision }
 }
 
-fn to_status(error: &ProposeError) -> Status {
+fn rejection_status(rejection: &Rejection) -> Status {
+    let mut status = rejection.to_status();
+    if let Rejection::Forgotten = rejection {
+        status.metadata_mut().insert(OUTCOME_METADATA, MetadataValue::from_static("unknown"));
+    }
+    status
+}
+
+pub(super) fn to_status(error: &ProposeError) -> Status {
     let (code, outcome) = match error {
         ProposeError::TooLarge { .. } => (Code::InvalidArgument, "not-applied"),
+        ProposeError::Refused(_) => (Code::FailedPrecondition, "not-applied"),
         ProposeError::Overloaded | ProposeError::NotProposed(_) => {
             (Code::Unavailable, "not-applied")
         }

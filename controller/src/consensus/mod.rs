@@ -8,12 +8,14 @@
 //! ```
 //!
 //! * [`log`]: where a replica keeps entries, hard state, members and snapshot.
+//! * [`transfer`]: snapshots on their way from one replica to another.
 //! * [`node`]: one replica of the group as a state machine without I/O, around `raft::RawNode`.
 
 pub mod log;
 mod logger;
 pub mod node;
-mod raft_store;
+pub(crate) mod raft_store;
+pub mod transfer;
 
 pub use log::{LogStore, MemoryLog, RedbLog, StoreError, Write};
-pub use node::{Event, Node, NodeConfig, NodeError, Role, Step, Written};
+pub use node::{Event, Node, NodeConfig, NodeError, PeerProgress, Role, Step, Written};

@@ -22,17 +22,16 @@ use protobuf::Message as _;
 use raft::eraftpb::{
     ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, Snapshot,
 };
-use raft::{Config, RawNode, Ready, StateRole};
+use raft::{Config, ProgressState, RawNode, Ready, SnapshotStatus, StateRole};
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Ticks between two heartbeats of a leader.
-const HEARTBEAT_TICKS: usize = 3;
-/// Ticks without a leader after which a replica tries to become one; up to twice that at random.
-const ELECTION_TICKS: usize = 10;
-/// Ticks made up for after a pause. A replica that slept longer has lost its lease on the group's
-/// trust anyway, and need not hurry through an hour of ticks.
-const TICKS_AT_ONCE_MAX: u32 = ELECTION_TICKS as u32;
+const HEARTBEAT_TICKS: usize = 2;
+/// Ticks without a leader after which a replica tries to become one.
+pub const ELECTION_TICKS: Range<usize> = 12..22;
 /// Bytes of entries in one message to a follower.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 /// Messages with entries on their way to one follower.
@@ -40,7 +39,7 @@ const MESSAGES_IN_FLIGHT_MAX: usize = 64;
 /// Bytes of committed entries handed out at once: what replay holds in memory.
 const APPLY_BYTES_MAX: u64 = 32 << 20;
 
-const _: () = assert!(ELECTION_TICKS > HEARTBEAT_TICKS);
+const _: () = assert!(ELECTION_TICKS.start > 2 * HEARTBEAT_TICKS);
 
 /// What a replica needs to know.
 #[derive(Debug, Clone)]
@@ -51,6 +50,10 @@ pub struct NodeConfig {
     pub applied_index: u64,
     /// Time between two ticks.
     pub tick: Duration,
+    /// Ticks without a leader after which the replica tries to become one: each time another number
+    /// of these. All replicas have the same start of it, which is also how long a leader that hears
+    /// from no majority goes on.
+    pub election_ticks: Range<usize>,
 }
 
 /// What a replica is in its group.
@@ -86,6 +89,26 @@ pub enum Event {
     ProposeMembers(ConfChangeV2),
     /// A message from another replica.
     Message(Box<Message>),
+    /// Ask up to where the state must reach to be current: the answer is in [`Step::reads`] of some
+    /// later step, with this context, or never comes.
+    ReadIndex(Vec<u8>),
+    /// Hand leadership over.
+    Transfer(u64),
+    /// A message to a replica found no way.
+    Unreachable(u64),
+    /// A replica that was offered a snapshot does not take it: offer it one again.
+    SnapshotStalled(u64),
+}
+
+/// How far another replica is, as its leader knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerProgress {
+    /// The last entry that it is known to have.
+    pub matched: u64,
+    /// True if it was heard of within the last election timeout.
+    pub is_active: bool,
+    /// True if it is to take a snapshot.
+    pub needs_snapshot: bool,
 }
 
 /// Why an event was not taken.
@@ -121,6 +144,8 @@ pub struct Step {
     pub send: Vec<Message>,
     /// What to make durable, if anything.
     pub write: Write,
+    /// Answers to [`Event::ReadIndex`]: contexts, each with the entry that must be applied.
+    pub reads: Vec<(Vec<u8>, u64)>,
     ready: Ready,
 }
 
@@ -142,6 +167,7 @@ pub struct Node<S: LogStore> {
     next_tick: Option<Duration>,
     /// A commit index that was not worth a sync of its own: written with what comes next.
     unwritten: Option<HardState>,
+    wants_snapshot: Arc<AtomicBool>,
 }
 
 impl<S: LogStore> Node<S> {
@@ -149,7 +175,9 @@ impl<S: LogStore> Node<S> {
     pub fn new(config: &NodeConfig, store: Arc<S>) -> Result<Node<S>, NodeError> {
         let raft_config = Config {
             id: config.id,
-            election_tick: ELECTION_TICKS,
+            election_tick: config.election_ticks.start,
+            min_election_tick: config.election_ticks.start,
+            max_election_tick: config.election_ticks.end,
             heartbeat_tick: HEARTBEAT_TICKS,
             applied: config.applied_index,
             max_size_per_msg: MESSAGE_BYTES_MAX,
@@ -164,8 +192,10 @@ impl<S: LogStore> Node<S> {
             ..Config::default()
         };
         raft_config.validate()?;
-        let raw = RawNode::new(&raft_config, RaftStore(store), &mk_logger())?;
-        Ok(Node { raw, tick: config.tick, next_tick: None, unwritten: None })
+        let wants_snapshot = Arc::new(AtomicBool::new(false));
+        let store = RaftStore::new(store, wants_snapshot.clone());
+        let raw = RawNode::new(&raft_config, store, &mk_logger())?;
+        Ok(Node { raw, tick: config.tick, next_tick: None, unwritten: None, wants_snapshot })
     }
 
     /// The identity of the replica.
@@ -233,8 +263,62 @@ impl<S: LogStore> Node<S> {
                 let proposed = self.raw.propose_conf_change(Vec::new(), change);
                 proposed.map_err(|error| self.dropped(error))
             }
-            Event::Message(message) => Ok(self.raw.step(*message)?),
+            Event::Message(message) => match self.raw.step(*message) {
+                // An answer of a replica that is no member any more, or is not known to be one yet.
+                Err(raft::Error::StepPeerNotFound) => Ok(()),
+                stepped => Ok(stepped?),
+            },
+            Event::ReadIndex(context) => {
+                self.raw.read_index(context);
+                Ok(())
+            }
+            Event::Transfer(to) => {
+                self.check_leader()?;
+                self.raw.transfer_leader(to);
+                Ok(())
+            }
+            Event::Unreachable(id) => {
+                self.raw.report_unreachable(id);
+                Ok(())
+            }
+            Event::SnapshotStalled(id) => {
+                self.raw.report_snapshot(id, SnapshotStatus::Failure);
+                Ok(())
+            }
         }
+    }
+
+    /// How far another replica is, if this one leads and knows it.
+    pub fn progress(&self, id: u64) -> Option<PeerProgress> {
+        if self.role() != Role::Leader {
+            return None;
+        }
+        let progress = self.raw.raft.prs().get(id)?;
+        Some(PeerProgress {
+            matched: progress.matched,
+            is_active: progress.recent_active || id == self.id(),
+            needs_snapshot: progress.state == ProgressState::Snapshot,
+        })
+    }
+
+    /// True if a change of members is in the log and not applied yet, or half done.
+    pub fn is_changing_members(&self) -> bool {
+        self.raw.raft.has_pending_conf() || !self.conf_state().voters_outgoing.is_empty()
+    }
+
+    /// True while leadership is being handed over.
+    pub fn is_transferring(&self) -> bool {
+        self.raw.raft.lead_transferee.is_some()
+    }
+
+    /// True, once, if another replica needs a snapshot newer than the one that is kept.
+    pub fn take_wants_snapshot(&mut self) -> bool {
+        self.wants_snapshot.swap(false, Ordering::Relaxed)
+    }
+
+    /// What the replica must not forget, as it is now.
+    pub fn hard_state(&self) -> HardState {
+        self.raw.raft.hard_state()
     }
 
     fn check_leader(&self) -> Result<(), NodeError> {
@@ -262,15 +346,17 @@ impl<S: LogStore> Node<S> {
     }
 
     /// Takes the passing of time. `now` is the time since any fixed start, on a monotonic clock.
+    ///
+    /// A replica that was held up, by its disk or because it was stopped, has not listened meanwhile:
+    /// that it has heard of no leader means nothing. So what it missed counts as one tick.
     pub fn process_time(&mut self, now: Duration) {
-        let mut next = self.next_tick.unwrap_or(now + self.tick);
-        let mut ticks = 0;
-        while next <= now && ticks < TICKS_AT_ONCE_MAX {
+        let next = *self.next_tick.get_or_insert(now + self.tick);
+        if next <= now {
             self.raw.tick();
-            next += self.tick;
-            ticks += 1;
+            let late = now.saturating_sub(next);
+            self.next_tick =
+                Some(if late < self.tick { next + self.tick } else { now + self.tick });
         }
-        self.next_tick = Some(next.max(now));
     }
 
     /// What is to be done, if anything. The step must be written, and given to
@@ -280,6 +366,8 @@ impl<S: LogStore> Node<S> {
             return None;
         }
         let mut ready = self.raw.ready();
+        let reads = ready.take_read_states();
+        let reads = reads.into_iter().map(|read| (read.request_ctx, read.index)).collect();
         let mut write = Write {
             snapshot: (!ready.snapshot().is_empty()).then(|| ready.snapshot().clone()),
             entries: ready.take_entries(),
@@ -290,7 +378,7 @@ impl<S: LogStore> Node<S> {
             // Nothing but the commit index moved, which the log itself proves after a restart.
             self.unwritten = write.hard_state.take();
         }
-        Some(Step { send: ready.take_messages(), write, ready })
+        Some(Step { send: ready.take_messages(), write, reads, ready })
     }
 
     /// Goes on after the step's write is durable.
@@ -312,7 +400,9 @@ impl<S: LogStore> Node<S> {
         self.raw.advance_apply_to(index);
     }
 
-    /// Takes a committed change of members. The members to be written are returned.
+    /// Takes a committed change of members, and returns the members after it. The entry's index must
+    /// be in the written commit index before: a replica that forgot, in a crash, that the change was
+    /// committed would go by the old members, and could be elected by a majority of those alone.
     ///
     /// # Errors
     /// If the entry does not decode, or the Raft core refuses it. The replica must stop: it would

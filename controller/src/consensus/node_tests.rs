@@ -21,7 +21,8 @@ struct Replica {
 const TICK: Duration = Duration::from_millis(100);
 
 fn mk_node(id: u64, store: &Arc<MemoryLog>) -> Node<MemoryLog> {
-    let config = NodeConfig { id, applied_index: 0, tick: TICK };
+    let election_ticks = ELECTION_TICKS;
+    let config = NodeConfig { id, applied_index: 0, tick: TICK, election_ticks };
     Node::new(&config, store.clone()).unwrap()
 }
 
@@ -229,13 +230,17 @@ fn members_change_by_the_log() {
 }
 
 #[test]
-fn time_is_made_up_for_within_bounds() {
+fn a_pause_is_not_taken_for_the_silence_of_others() {
     let mut cluster = Cluster::new(3);
     let node = cluster.node(1);
     node.process_time(Duration::from_secs(1));
     assert_eq!(node.next_deadline(Duration::ZERO), Duration::from_secs(1) + TICK);
     node.process_time(Duration::from_secs(3600));
-    assert_eq!(node.next_deadline(Duration::ZERO), Duration::from_secs(3600));
+    assert_eq!(node.next_deadline(Duration::ZERO), Duration::from_secs(3600) + TICK);
+    assert_eq!(node.role(), Role::Follower, "an hour of ticks would have made it a candidate");
+    // A little late is made up for: the ticks keep their pace.
+    node.process_time(Duration::from_secs(3600) + TICK + TICK / 2);
+    assert_eq!(node.next_deadline(Duration::ZERO), Duration::from_secs(3600) + 2 * TICK);
 }
 
 #[test]
@@ -257,7 +262,8 @@ fn a_snapshot_ahead_of_the_written_commit_index_is_taken_up() {
     let snapshot = Snapshot { data: Vec::new().into(), metadata: Some(metadata) };
     replica.store.save_snapshot(&snapshot).unwrap();
     replica.store.compact(applied_index).unwrap();
-    let config = NodeConfig { id: 1, applied_index, tick: TICK };
+    let election_ticks = ELECTION_TICKS;
+    let config = NodeConfig { id: 1, applied_index, tick: TICK, election_ticks };
     let replica = cluster.nodes.get_mut(&1).unwrap();
     replica.node = Node::new(&config, replica.store.clone()).unwrap();
     replica.applied.clear();

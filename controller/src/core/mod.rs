@@ -1,41 +1,168 @@
 //! The core: one thread that owns the Raft node and its log, and is the only one to change the
 //! network.
 //!
-//! * [`Replica`]: the driver loop around [`Node`](crate::consensus::Node), without a thread.
-//! * [`CoreHandle`]: how tasks ask for transactions, and wait for what becomes of them.
+//! * [`Replica`]: the driver around [`Node`](crate::consensus::Node), without a thread.
+//! * [`CoreHandle`]: how tasks ask for what only the core does, and wait for what becomes of it.
+//!
+//! ```text
+//!  caller ─► CoreHandle ─► WaitingRequests ─► leader: propose ─► log ─► apply ─► the caller's answer
+//!                               │  ▲             ▲
+//!                               └──┴── Forward, Answer, from and to other replicas
+//! ```
 
+mod error;
 mod handle;
+mod membership;
+mod reads;
 mod replica;
 mod snapshotter;
+mod waiting;
 
+pub use error::CoreError;
 pub(crate) use handle::now_ms;
-pub use handle::{CoreHandle, ProposeError};
-pub use replica::{CoreError, Replica};
+pub use handle::{Answer, CoreHandle, ProposeError, ReadError};
+pub use replica::Replica;
+pub use snapshotter::SnapshotJob;
 
-use crate::consensus::LogStore;
-use crate::limits::PROPOSALS_MAX;
+use crate::config::Limits;
+use crate::consensus::log::LogBounds;
+use crate::consensus::node::ELECTION_TICKS;
+use crate::consensus::{LogStore, PeerProgress};
+use crate::limits::{PROPOSALS_MAX, TICK};
 use crate::past::Past;
-use crate::shared::{Outcome, Shared};
+use crate::peer::{PeerMessage, Request};
+use crate::shared::{Shared, Standing};
+use crate::state::RequestId;
 use crate::telemetry;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+
+/// Told what became of a request.
+pub type Reply = oneshot::Sender<Result<Answer, ProposeError>>;
+/// Told when the state is current for a read.
+pub type ReadReply = oneshot::Sender<()>;
+
+/// Messages of other replicas that wait for the core. When it is full they are left to wait in the
+/// connections they come on.
+pub const PEER_MESSAGES_MAX: usize = 4096;
+
+/// What a replica needs to know.
+#[derive(Debug, Clone)]
+pub struct ReplicaConfig {
+    /// The identity of the replica in the cluster, from 1.
+    pub replica_id: u64,
+    /// Another number for each run of the replica.
+    pub instance: u64,
+    /// Where others reach it.
+    pub address: String,
+    /// Bounds on the log.
+    pub limits: Limits,
+    /// Time between two ticks of the Raft core.
+    pub tick: Duration,
+    /// See [`NodeConfig`](crate::consensus::NodeConfig).
+    pub election_ticks: Range<usize>,
+}
+
+impl ReplicaConfig {
+    /// A replica as it runs outside of tests.
+    pub fn new(replica_id: u64, address: String, limits: Limits) -> ReplicaConfig {
+        ReplicaConfig {
+            replica_id,
+            instance: rand::random(),
+            address,
+            limits,
+            tick: TICK,
+            election_ticks: ELECTION_TICKS,
+        }
+    }
+}
+
+/// The time, in both of its forms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Since any fixed start, on a monotonic clock.
+    pub elapsed: Duration,
+    /// In milliseconds since the epoch, on a clock that may jump: only stamped on what is proposed.
+    pub wall_ms: u64,
+}
+
+/// How messages get to other replicas.
+pub trait Transport: Send {
+    /// Sends a message, or drops it. False if it is certain not to arrive. Never waits.
+    fn send(&mut self, to: u64, message: PeerMessage) -> bool;
+
+    /// Who the other members are from now on, and where each is reached.
+    fn set_members(&mut self, members: &BTreeMap<u64, String>);
+}
+
+/// The transport of a replica without others.
+#[derive(Debug, Clone, Copy)]
+pub struct NoPeers;
+
+impl Transport for NoPeers {
+    fn send(&mut self, _: u64, _: PeerMessage) -> bool {
+        false
+    }
+
+    fn set_members(&mut self, _: &BTreeMap<u64, String>) {}
+}
+
+/// What a replica says of itself.
+#[derive(Debug, Clone)]
+pub struct ReplicaStatus {
+    /// Where it stands.
+    pub standing: Standing,
+    /// If it leads: how far each member is.
+    pub progress: BTreeMap<u64, PeerProgress>,
+    /// Requests of callers that wait here.
+    pub waiting: usize,
+    /// Which entries its log has.
+    pub log: LogBounds,
+    /// The last entry in its snapshot; 0 without one.
+    pub snapshot_index: u64,
+    /// The snapshot that it takes from another: the last entry in it, and the bytes that are here.
+    pub incoming: Option<(u64, u64)>,
+}
 
 /// What the core is asked to do.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Write a transaction.
-    Propose {
-        /// Finds the caller when the entry is applied.
-        request_id: u64,
-        /// The encoded command.
-        entry: Vec<u8>,
-        /// Who is told what became of it. Dropped if that is not known.
-        reply: oneshot::Sender<Result<Outcome, ProposeError>>,
+    /// See to it that a request is done.
+    Request {
+        /// The request.
+        id: RequestId,
+        /// What is asked for.
+        what: Request,
+        /// Who is told what became of it.
+        reply: Reply,
     },
+    /// Say when the state is current.
+    Read {
+        /// Who is told.
+        reply: ReadReply,
+    },
+    /// Say how things are.
+    Status {
+        /// Who is told.
+        reply: oneshot::Sender<ReplicaStatus>,
+    },
+    /// Take a message from another replica.
+    Peer {
+        /// That replica.
+        from: u64,
+        /// What it says.
+        message: PeerMessage,
+    },
+    /// Messages to a replica found no way.
+    Unreachable(u64),
+    /// Another replica says that this one is no member any more.
+    Removed(String),
     /// Finish what was asked for before, and stop.
     Stop,
 }
@@ -44,7 +171,36 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub struct Core {
     thread: JoinHandle<Result<(), CoreError>>,
-    commands: std::sync::mpsc::SyncSender<Command>,
+    commands: SyncSender<Command>,
+}
+
+/// The capacity of the core's channel: what callers and peers may have in it, and a request to stop.
+const COMMANDS_MAX: usize = PROPOSALS_MAX + PEER_MESSAGES_MAX + 1;
+
+/// A channel to a core that is yet to be started.
+#[derive(Debug)]
+pub struct CoreChannel {
+    commands: SyncSender<Command>,
+    received: Receiver<Command>,
+}
+
+impl CoreChannel {
+    /// An empty channel.
+    pub fn new() -> CoreChannel {
+        let (commands, received) = sync_channel(COMMANDS_MAX);
+        CoreChannel { commands, received }
+    }
+
+    /// Where messages of other replicas go in.
+    pub(crate) fn commands(&self) -> SyncSender<Command> {
+        self.commands.clone()
+    }
+}
+
+impl Default for CoreChannel {
+    fn default() -> CoreChannel {
+        CoreChannel::new()
+    }
 }
 
 impl Core {
@@ -52,14 +208,14 @@ impl Core {
     /// dropped.
     pub fn start<S: LogStore>(
         replica: Replica<S>,
+        channel: CoreChannel,
         shared: Arc<Shared>,
         stopped: CancellationToken,
         held: impl Send + 'static,
     ) -> std::io::Result<(Core, CoreHandle)> {
         let store: Arc<dyn LogStore> = replica.store().clone();
         let past = Arc::new(Past::new(Arc::downgrade(&store)));
-        // One more than callers may have in it, for the request to stop.
-        let (commands, received) = sync_channel(PROPOSALS_MAX + 1);
+        let CoreChannel { commands, received } = channel;
         let thread = Builder::new().name("spanwire-core".to_owned()).spawn(move || {
             // Held by the thread, so that it is cancelled by a panic as well.
             let _stopped = stopped.drop_guard();
@@ -92,10 +248,11 @@ fn run<S: LogStore>(
     commands: &Receiver<Command>,
 ) -> Result<(), CoreError> {
     let started = Instant::now();
-    replica.start()?;
+    let now = || Now { elapsed: started.elapsed(), wall_ms: now_ms() };
+    let mut snapshot: Option<JoinHandle<()>> = None;
+    replica.start(now())?;
     loop {
-        let deadline = replica.next_deadline(started.elapsed());
-        let wait = deadline.saturating_sub(started.elapsed());
+        let wait = replica.next_deadline().saturating_sub(started.elapsed());
         let mut stop = false;
         match commands.recv_timeout(wait) {
             Ok(command) => {
@@ -109,11 +266,44 @@ fn run<S: LogStore>(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => stop = true,
         }
-        replica.process_time(started.elapsed());
+        replica.process_time(now());
         replica.run_ready()?;
+        if let Some(thread) = snapshot.take_if(|thread| thread.is_finished()) {
+            let _ = thread.join();
+            replica.process_snapshot_done();
+        }
+        if let Some(job) = replica.take_snapshot_job() {
+            match spawn_snapshot(job, replica.shared().clone()) {
+                Ok(thread) => snapshot = Some(thread),
+                Err(error) => {
+                    telemetry::snapshot_failed(&error);
+                    replica.process_snapshot_done();
+                }
+            }
+        }
         if stop {
-            replica.finish();
+            if let Some(thread) = snapshot {
+                let _ = thread.join();
+            }
             return Ok(());
         }
     }
+}
+
+/// Writes a snapshot on a thread of its own.
+fn spawn_snapshot<S: LogStore>(
+    job: SnapshotJob<S>,
+    shared: Arc<Shared>,
+) -> std::io::Result<JoinHandle<()>> {
+    Builder::new().name("spanwire-snapshot".to_owned()).spawn(move || {
+        let index = job.index();
+        match job.run() {
+            Ok(()) => {
+                shared.metrics.snapshots.inc();
+                telemetry::snapshot_taken(index);
+            }
+            // The log is whole without it. If the disk is at fault, the next write says so.
+            Err(error) => telemetry::snapshot_failed(&error),
+        }
+    })
 }

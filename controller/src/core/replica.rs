@@ -1,114 +1,136 @@
-//! The driver loop of one replica: see [`crate::consensus::node`] for what must come before what.
+//! The driver of one replica: see [`crate::consensus::node`] for what must come before what.
+//!
+//! No thread, no clock and no network of its own: commands and the time go in, messages go to the
+//! [`Transport`], and the [`LogStore`] is written when it must be. So the same code runs in a
+//! controller and, with many replicas in one thread, in a simulator.
 
-use super::Command;
-use super::handle::ProposeError;
-use super::snapshotter::Snapshotter;
-use crate::config::Limits;
+use super::handle::Answer;
+use super::membership::{Plan, View};
+use super::reads::Reads;
+use super::snapshotter::{SnapshotJob, Snapshotter};
+use super::waiting::WaitingRequests;
+use super::{Command, CoreError, Now, ReplicaConfig, ReplicaStatus, Transport};
+use crate::consensus::log::LogBounds;
+use crate::consensus::raft_store::has;
+use crate::consensus::transfer::{
+    ChunkRequest, Incoming, IncomingEvent, Outgoing, Part, SnapshotName,
+};
 use crate::consensus::{Event, LogStore, Node, NodeConfig, NodeError, Role, StoreError, Write};
-use crate::limits::{BATCH_BYTES_MAX, BATCH_PROPOSALS_MAX, TICK};
-use crate::shared::{Outcome, Shared, Standing};
-use crate::state::{self, SnapshotError, UnknownCommand, prepare};
-use raft::eraftpb::{Entry, EntryType, Snapshot};
-use std::collections::HashMap;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_PROPOSALS_MAX, SNAPSHOT_STALL};
+use crate::peer::{LeaderAnswer, MembersChange, PeerMessage, Request};
+use crate::planted::{self, Bug};
+use crate::shared::{Membership, Outcome, Shared, Standing};
+use crate::state::{self, Members, RequestId, Restored, prepare, stamp, wire};
+use crate::telemetry;
+use prost::Message as _;
+use raft::eraftpb::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType, MessageType, Snapshot};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
-
-/// Why the core stopped. Nothing more is written; what was acknowledged is in the log.
-#[derive(Debug, thiserror::Error)]
-pub enum CoreError {
-    /// The log cannot be read or written.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The Raft core refused to go on.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// The log holds what this release does not know.
-    #[error(transparent)]
-    UnknownCommand(#[from] UnknownCommand),
-    /// The snapshot is not a state.
-    #[error("the snapshot at log entry {index} cannot be restored: {source}")]
-    Restore {
-        /// The last log entry in the snapshot.
-        index: u64,
-        /// Why.
-        source: SnapshotError,
-    },
-    /// The group has members that this release cannot reach.
-    #[error("the log names the voters {voters:?}: this release runs groups of one replica only")]
-    NotAlone {
-        /// The members.
-        voters: Vec<u64>,
-    },
-    /// A defect.
-    #[error("the core broke off: {0}. This is a defect: please report it with the log")]
-    Panic(String),
-}
-
-type Reply = oneshot::Sender<Result<Outcome, ProposeError>>;
 
 /// One replica: node, log and state.
 pub struct Replica<S: LogStore> {
+    config: ReplicaConfig,
     node: Node<S>,
     store: Arc<S>,
     shared: Arc<Shared>,
-    snapshotter: Snapshotter<S>,
-    /// Callers who wait for a transaction, by request.
-    waiting: HashMap<u64, Reply>,
+    transport: Box<dyn Transport>,
+    members: Members,
+    snapshotter: Snapshotter,
+    waiting: WaitingRequests,
+    reads: Reads,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    /// When replicas that were offered a snapshot last asked for a part of it.
+    taking_snapshot: BTreeMap<u64, Duration>,
     applied_index: u64,
+    /// The commit index that is known to be written.
+    written_commit: u64,
+    membership: Arc<Membership>,
+    /// Leader and term when requests were last tried.
+    tried_with: (u64, u64),
+    now: Now,
     /// Proposals since the last write, and their bytes.
     batch: (usize, usize),
+    /// Set when this replica learned that it is no member any more.
+    removed: Option<String>,
 }
 
 impl<S: LogStore> Replica<S> {
     /// A replica with what its log holds. The state is restored from the snapshot, if there is one;
-    /// the rest of the log follows in [`Replica::start`].
+    /// the rest of the log follows with [`Replica::run_ready`].
     pub fn open(
-        replica_id: u64,
+        config: ReplicaConfig,
         store: Arc<S>,
         shared: Arc<Shared>,
-        limits: Limits,
+        transport: Box<dyn Transport>,
     ) -> Result<Replica<S>, CoreError> {
-        let applied_index = match store.snapshot()? {
-            Some(snapshot) => restore(&shared, &snapshot)?,
-            None => 0,
+        let restored = match store.snapshot()? {
+            Some(snapshot) => Some(restore(&shared, &snapshot)?),
+            None => None,
         };
-        let config = NodeConfig { id: replica_id, applied_index, tick: TICK };
-        let node = Node::new(&config, store.clone())?;
-        if !node.is_sole_voter() {
-            return Err(CoreError::NotAlone { voters: node.conf_state().voters });
-        }
-        let snapshotter = Snapshotter::new(store.clone(), shared.clone(), limits, applied_index);
-        Ok(Replica {
+        let (applied_index, members) = restored.unwrap_or_default();
+        let node_config = NodeConfig {
+            id: config.replica_id,
+            applied_index,
+            tick: config.tick,
+            election_ticks: config.election_ticks.clone(),
+        };
+        let node = Node::new(&node_config, store.clone())?;
+        let snapshotter = Snapshotter::new(config.limits, applied_index);
+        let reads = Reads::new(config.replica_id, config.instance);
+        let mut replica = Replica {
+            config,
+            written_commit: node.committed_index(),
             node,
             store,
             shared,
+            transport,
+            members,
             snapshotter,
-            waiting: HashMap::new(),
+            waiting: WaitingRequests::default(),
+            reads,
+            incoming: Incoming::default(),
+            outgoing: Outgoing::default(),
+            taking_snapshot: BTreeMap::new(),
             applied_index,
+            membership: Arc::default(),
+            tried_with: (0, 0),
+            now: Now::default(),
             batch: (0, 0),
-        })
+            removed: None,
+        };
+        replica.process_members();
+        Ok(replica)
     }
 
     /// The log, for whoever reads in it beside the replica.
-    pub(super) fn store(&self) -> &Arc<S> {
+    pub fn store(&self) -> &Arc<S> {
         &self.store
     }
 
-    /// Becomes leader and applies the log. There is nobody else to wait for.
-    pub fn start(&mut self) -> Result<(), CoreError> {
-        self.node.process(Event::Campaign)?;
+    /// What the replica shares with those who serve.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The Raft node, to look at.
+    pub fn node(&self) -> &Node<S> {
+        &self.node
+    }
+
+    /// Begins. A replica without others becomes leader at once: there is nobody else to wait for.
+    pub fn start(&mut self, now: Now) -> Result<(), CoreError> {
+        self.now = now;
+        if self.node.is_sole_voter() {
+            self.node.process(Event::Campaign)?;
+        }
         self.run_ready()
     }
 
     /// When [`Replica::process_time`] must be called next.
-    pub fn next_deadline(&self, now: Duration) -> Duration {
-        self.node.next_deadline(now)
-    }
-
-    /// Takes the passing of time.
-    pub fn process_time(&mut self, now: Duration) {
-        self.node.process_time(now);
+    pub fn next_deadline(&self) -> Duration {
+        self.node.next_deadline(self.now.elapsed)
     }
 
     /// True while more proposals may share the next write.
@@ -117,58 +139,381 @@ impl<S: LogStore> Replica<S> {
         proposals < BATCH_PROPOSALS_MAX && bytes < BATCH_BYTES_MAX
     }
 
+    // ---- Events. After them, `run_ready` ----
+
+    /// Takes the passing of time.
+    pub fn process_time(&mut self, now: Now) {
+        let is_tick = now.elapsed >= self.node.next_deadline(now.elapsed);
+        self.now = now;
+        self.node.process_time(now.elapsed);
+        if !is_tick {
+            return;
+        }
+        let event = self.incoming.process_time(now.elapsed);
+        self.process_incoming(event);
+        self.outgoing.process_time(now.elapsed);
+        self.offer_snapshots_again();
+        self.try_requests();
+        self.ask_reads();
+    }
+
     /// Takes a command. True if it is the one to stop.
     pub(crate) fn process(&mut self, command: Command) -> bool {
         match command {
-            Command::Propose { request_id, entry, reply } => {
-                self.batch.0 += 1;
-                self.batch.1 += entry.len();
-                match self.node.process(Event::Propose(entry)) {
-                    Ok(()) => drop(self.waiting.insert(request_id, reply)),
-                    Err(error) => {
-                        let not_proposed = ProposeError::NotProposed(error.to_string());
-                        let _ = reply.send(Err(not_proposed));
-                    }
-                }
-                false
+            Command::Request { id, what, reply } => {
+                self.waiting.insert(id, what, reply, self.now.elapsed);
+                self.try_requests();
             }
-            Command::Stop => true,
+            Command::Read { reply } => {
+                self.reads.insert(reply);
+                self.ask_reads();
+            }
+            Command::Status { reply } => {
+                // Of no use to a caller who is gone.
+                let _ = reply.send(self.status());
+            }
+            Command::Peer { from, message } => self.process_peer(from, message),
+            Command::Unreachable(id) => self.process_event(Event::Unreachable(id)),
+            Command::Removed(why) => self.removed = Some(why),
+            Command::Stop => return true,
+        }
+        false
+    }
+
+    /// Takes a request of a caller who waits for it: for whoever drives a replica without a thread.
+    pub fn process_request(&mut self, id: RequestId, what: Request, reply: super::Reply) {
+        self.process(Command::Request { id, what, reply });
+    }
+
+    /// Takes a read that waits until the state is current.
+    pub fn process_read(&mut self, reply: super::ReadReply) {
+        self.process(Command::Read { reply });
+    }
+
+    /// Takes a message from another replica.
+    pub fn process_peer(&mut self, from: u64, message: PeerMessage) {
+        match message {
+            PeerMessage::Raft(message) if message.get_msg_type() == MessageType::MsgSnapshot => {
+                self.process_offer(message);
+            }
+            PeerMessage::Raft(message) => self.process_event(Event::Message(message)),
+            PeerMessage::SnapshotRequest(request) => self.process_chunk_request(from, request),
+            PeerMessage::SnapshotChunk(chunk) => {
+                let event = self.incoming.process_chunk(chunk, self.now.elapsed);
+                self.process_incoming(event);
+            }
+            PeerMessage::SnapshotGone(name) => self.incoming.process_gone(name),
+            PeerMessage::Forward { id, what } => {
+                if let Some(answer) = self.propose(id, &what) {
+                    self.transport.send(from, PeerMessage::Answer { id, answer });
+                }
+            }
+            PeerMessage::Answer { id, answer } => self.waiting.process_answer(&id, answer),
         }
     }
 
-    /// Writes, applies and answers until nothing is left to do.
+    /// Takes the end of a [`SnapshotJob`].
+    pub fn process_snapshot_done(&mut self) {
+        self.snapshotter.process_done();
+    }
+
+    /// Takes the news, of a replica that knows, that this one is no member any more.
+    pub fn process_removed(&mut self, why: String) {
+        self.removed = Some(why);
+    }
+
+    /// The core leaves what it cannot take as it is, and says so; the sender's core asks again.
+    fn process_event(&mut self, event: Event) {
+        if let Err(error) = self.node.process(event) {
+            telemetry::message_refused(&error);
+        }
+    }
+
+    // ---- Requests ----
+
+    /// Gives requests that wait to the leader.
+    fn try_requests(&mut self) {
+        let (leader, term) = (self.node.leader(), self.node.term());
+        self.tried_with = (leader, term);
+        for (id, what) in self.waiting.due(leader, term, self.now.elapsed) {
+            if leader == self.node.id() {
+                if let Some(answer) = self.propose(id, &what) {
+                    self.waiting.process_answer(&id, answer);
+                }
+            } else {
+                self.transport.send(leader, PeerMessage::Forward { id, what });
+            }
+        }
+    }
+
+    /// Does as a request asks, if this replica leads. Returns what there is to say at once: of what
+    /// goes into the log, its entry will tell.
+    fn propose(&mut self, id: RequestId, what: &Request) -> Option<LeaderAnswer> {
+        match what {
+            Request::Command(command) => {
+                let entry = stamp(command, self.now.wall_ms);
+                self.batch.0 += 1;
+                self.batch.1 += entry.len();
+                let proposed = self.node.process(Event::Propose(entry));
+                if planted::is(Bug::AnsweredBeforeCommit) && proposed.is_ok() {
+                    let index = self.store.bounds().last_index + 1;
+                    self.waiting
+                        .answer(&id, Ok(Answer::Outcome(Ok(state::Applied::Before(index)))));
+                }
+                proposed.err().map(|error| LeaderAnswer::Later(error.to_string()))
+            }
+            Request::Members(change) => self.propose_members(id, change),
+            Request::Transfer(to) => self.transfer(*to),
+        }
+    }
+
+    fn propose_members(&mut self, id: RequestId, change: &MembersChange) -> Option<LeaderAnswer> {
+        if !self.node.is_current_leader() {
+            return Some(LeaderAnswer::Later("there is a new leader".to_owned()));
+        }
+        let conf_state = self.node.conf_state();
+        let LogBounds { first_index, .. } = self.store.bounds();
+        let view = View {
+            replica_id: self.node.id(),
+            address: &self.config.address,
+            members: &self.members,
+            conf_state: &conf_state,
+            committed_index: self.node.committed_index(),
+            progress: &|id| self.node.progress(id),
+            is_changing: self.node.is_changing_members(),
+            has_first_entry: first_index <= LOG_FIRST,
+        };
+        match view.plan(id, change) {
+            Plan::Already(ids) => Some(LeaderAnswer::Already(ids)),
+            Plan::Refused(why) => Some(LeaderAnswer::Refused(why)),
+            Plan::Later(why) => Some(LeaderAnswer::Later(why)),
+            Plan::SnapshotFirst => {
+                self.snapshotter.want();
+                let why = "a snapshot is taken first, for the new replica to begin with";
+                Some(LeaderAnswer::Later(why.to_owned()))
+            }
+            Plan::HandOver(to) => {
+                self.process_event(Event::Transfer(to));
+                let why = format!("replica {to} becomes leader first");
+                Some(LeaderAnswer::Later(why))
+            }
+            Plan::Propose(change) => {
+                let proposed = self.node.process(Event::ProposeMembers(change));
+                proposed.err().map(|error| LeaderAnswer::Later(error.to_string()))
+            }
+        }
+    }
+
+    fn transfer(&mut self, to: u64) -> Option<LeaderAnswer> {
+        if to == self.node.id() {
+            return Some(LeaderAnswer::Already(vec![to]));
+        }
+        if !self.node.conf_state().voters.contains(&to) {
+            let why = format!("replica {to} is no voter: only a voter can lead");
+            return Some(LeaderAnswer::Refused(why));
+        }
+        if !self.node.progress(to).is_some_and(|progress| progress.is_active) {
+            let why = format!("replica {to} is not heard from: it could not lead");
+            return Some(LeaderAnswer::Refused(why));
+        }
+        self.process_event(Event::Transfer(to));
+        // The caller sees who leads.
+        None
+    }
+
+    /// The voter that should lead if this replica goes away: the one that has most of the log.
+    pub fn successor(&self) -> Option<u64> {
+        let voters = self.node.conf_state().voters;
+        let others = voters.into_iter().filter(|id| *id != self.node.id());
+        let active = others.filter_map(|id| Some((id, self.node.progress(id)?)));
+        let active = active.filter(|(_, progress)| progress.is_active);
+        active.max_by_key(|(_, progress)| progress.matched).map(|(id, _)| id)
+    }
+
+    // ---- Reads ----
+
+    fn ask_reads(&mut self) {
+        for context in self.reads.due(self.node.leader() != 0, self.now.elapsed) {
+            if planted::is(Bug::StaleRead) {
+                self.reads.process_index(&context, self.applied_index);
+                continue;
+            }
+            self.process_event(Event::ReadIndex(context));
+        }
+        self.reads.process_applied(self.applied_index);
+    }
+
+    // ---- Snapshots ----
+
+    /// An offer goes to the Raft core when its data is there, unless the core does not need it.
+    fn process_offer(&mut self, offer: Box<raft::eraftpb::Message>) {
+        let index = offer.get_snapshot().get_metadata().index;
+        if index <= self.node.committed_index() {
+            // The core says to the sender how far it is.
+            self.process_event(Event::Message(offer));
+            return;
+        }
+        let event = self.incoming.process_offer(offer, self.now.elapsed);
+        self.process_incoming(event);
+    }
+
+    fn process_incoming(&mut self, event: IncomingEvent) {
+        let IncomingEvent { requests, complete, problem } = event;
+        if let Some(problem) = problem {
+            telemetry::snapshot_part_refused(&problem);
+        }
+        for (to, request) in requests {
+            self.transport.send(to, PeerMessage::SnapshotRequest(request));
+        }
+        if let Some(offer) = complete {
+            self.process_event(Event::Message(offer));
+        }
+    }
+
+    fn process_chunk_request(&mut self, from: u64, request: ChunkRequest) {
+        let now = self.now.elapsed;
+        if let Some(since) = self.taking_snapshot.get_mut(&from) {
+            *since = now;
+        }
+        let mut part = self.outgoing.part(request, now);
+        if part == Part::NotHeld
+            && let Some(data) = self.snapshot_data(request.name)
+        {
+            self.outgoing.hold(request.name, data, now);
+            part = self.outgoing.part(request, now);
+        }
+        let message = match part {
+            Part::Chunk(chunk) => PeerMessage::SnapshotChunk(chunk),
+            Part::NotHeld => PeerMessage::SnapshotGone(request.name),
+        };
+        self.transport.send(from, message);
+    }
+
+    /// The data of the snapshot that is kept, if it is this one.
+    fn snapshot_data(&self, name: SnapshotName) -> Option<bytes::Bytes> {
+        let is_it = |metadata: &raft::eraftpb::SnapshotMetadata| {
+            (metadata.index, metadata.term) == (name.index, name.term)
+        };
+        if !self.store.snapshot_metadata().as_ref().is_some_and(is_it) {
+            return None;
+        }
+        match self.store.snapshot() {
+            Ok(snapshot) => snapshot.filter(|s| is_it(s.get_metadata())).map(|s| s.data),
+            Err(error) => {
+                // Another replica may have a better one; this one's log goes on without.
+                telemetry::snapshot_failed(&error);
+                None
+            }
+        }
+    }
+
+    /// A replica that was offered a snapshot and says nothing may not have got the offer.
+    fn offer_snapshots_again(&mut self) {
+        if self.node.role() != Role::Leader {
+            self.taking_snapshot.clear();
+            return;
+        }
+        let now = self.now.elapsed;
+        for id in self.membership.ids() {
+            if !self.node.progress(id).is_some_and(|progress| progress.needs_snapshot) {
+                self.taking_snapshot.remove(&id);
+                continue;
+            }
+            let since = self.taking_snapshot.entry(id).or_insert(now);
+            if now >= *since + SNAPSHOT_STALL {
+                *since = now;
+                self.process_event(Event::SnapshotStalled(id));
+            }
+        }
+    }
+
+    /// A snapshot to be written, if one is due. Called between two steps: the state is that of the
+    /// last entry applied.
+    pub fn take_snapshot_job(&mut self) -> Option<SnapshotJob<S>> {
+        if self.node.take_wants_snapshot() {
+            self.snapshotter.want();
+        }
+        if !self.snapshotter.is_due(self.applied_index) {
+            return None;
+        }
+        let compact_to = self.snapshotter.begin(self.applied_index, self.outgoing.oldest_index());
+        // Sharing the objects is quick; encoding and writing them is not, and happens beside.
+        let requests = match planted::is(Bug::SnapshotWithoutRequests) {
+            true => state::AppliedRequests::default(),
+            false => self.shared.requests.lock().clone(),
+        };
+        let state = state::State {
+            network: self.shared.state.read().export(),
+            members: self.members.clone(),
+            requests,
+            applied_index: self.applied_index,
+        };
+        let conf_state = self.node.conf_state();
+        Some(SnapshotJob { store: self.store.clone(), state, conf_state, compact_to })
+    }
+
+    // ---- The loop ----
+
+    /// Writes, sends, applies and answers until nothing is left to do.
     ///
     /// # Errors
-    /// The replica must stop. Those who wait are not answered: what became of their transactions
-    /// will be known after a restart.
+    /// The replica must stop. Those who wait are not answered: what became of their requests others
+    /// will know, or this replica after a restart.
     pub fn run_ready(&mut self) -> Result<(), CoreError> {
-        while let Some(step) = self.node.step() {
-            // Messages would be sent here and after the write. A group of one has none.
-            if !step.write.is_empty() {
+        if let Some(why) = self.removed.take() {
+            return Err(CoreError::Removed { replica_id: self.node.id(), why });
+        }
+        while let Some(mut step) = self.node.step() {
+            self.send(std::mem::take(&mut step.send));
+            let reads = std::mem::take(&mut step.reads);
+            if planted::is(Bug::VoteNotPersisted) && step.write.entries.is_empty() {
+                step.write.hard_state = None;
+            }
+            let late = planted::is(Bug::AcknowledgedBeforeSync).then(|| step.write.clone());
+            if late.is_none() && !step.write.is_empty() {
                 self.write(&step.write)?;
             }
             // From here on, what the step has is durable.
             let written = self.node.process_written(step);
+            self.send(written.send);
+            if let Some(write) = late.filter(|write| !write.is_empty()) {
+                self.write(&write)?;
+            }
             if let Some(snapshot) = written.restore {
-                self.applied_index = restore(&self.shared, &snapshot)?;
+                self.process_restored(&snapshot)?;
             }
             let outcomes = self.apply(&written.apply)?;
+            for (context, index) in reads {
+                self.reads.process_index(&context, index);
+            }
             // Before the answers: whoever gets one finds its revision in the replica's standing.
             self.publish_standing();
-            self.answer(outcomes);
-            if self.node.role() != Role::Leader {
-                // Another leader may yet commit or overwrite what was proposed here.
-                self.waiting.clear();
+            for (id, outcome) in outcomes {
+                self.waiting.answer(&id, Ok(Answer::Outcome(outcome)));
+            }
+            self.reads.process_applied(self.applied_index);
+            self.process_leader();
+        }
+        self.publish_standing();
+        self.batch = (0, 0);
+        Ok(())
+    }
+
+    fn send(&mut self, messages: Vec<raft::eraftpb::Message>) {
+        for message in messages {
+            let to = message.to;
+            if !self.transport.send(to, PeerMessage::Raft(Box::new(message))) {
+                self.process_event(Event::Unreachable(to));
             }
         }
-        self.batch = (0, 0);
-        self.snapshotter.process_applied(self.applied_index);
-        Ok(())
     }
 
     fn write(&mut self, write: &Write) -> Result<(), CoreError> {
         let started = Instant::now();
         self.store.write(write)?;
+        if let Some(hard_state) = write.hard_state {
+            self.written_commit = hard_state.commit;
+        }
         let metrics = &self.shared.metrics;
         metrics.log_write_seconds.observe(started.elapsed().as_secs_f64());
         if self.batch.0 > 0 {
@@ -179,15 +524,14 @@ impl<S: LogStore> Replica<S> {
 
     /// Applies committed entries in order. Callers may be answered after this, for their entries
     /// are durable and readable now.
-    fn apply(&mut self, entries: &[Entry]) -> Result<Vec<(u64, Outcome)>, CoreError> {
+    fn apply(&mut self, entries: &[Entry]) -> Result<Vec<(RequestId, Outcome)>, CoreError> {
         let mut prepared = Vec::with_capacity(entries.len());
         for entry in entries {
             self.snapshotter.process_entry(entry);
             if entry.get_entry_type() == EntryType::EntryNormal {
                 prepared.extend(prepare(entry)?);
             } else {
-                let conf_state = Some(self.node.apply_members(entry)?);
-                self.store.write(&Write { conf_state, ..Write::default() })?;
+                self.apply_members(entry)?;
             }
         }
         let outcomes = self.shared.apply(prepared);
@@ -198,24 +542,69 @@ impl<S: LogStore> Replica<S> {
         Ok(outcomes)
     }
 
-    fn answer(&mut self, outcomes: Vec<(u64, Outcome)>) {
-        for (request_id, outcome) in outcomes {
-            if let Some(reply) = self.waiting.remove(&request_id) {
-                // A caller who gave up is gone; the transaction stands.
-                let _ = reply.send(Ok(outcome));
+    /// Applies a change of members.
+    fn apply_members(&mut self, entry: &Entry) -> Result<(), CoreError> {
+        if self.written_commit < entry.index && !planted::is(Bug::CommitForgotten) {
+            let hard_state = Some(self.node.hard_state());
+            self.write(&Write { hard_state, ..Write::default() })?;
+        }
+        let conf_state = self.node.apply_members(entry)?;
+        let context = members_context(entry)?;
+        if let Some(wire::MembersContext { request, members, next_id, ids }) = context {
+            let came = members.into_iter().map(|member| (member.id, member.address));
+            self.members.addresses.extend(came);
+            self.members.next_id = self.members.next_id.max(next_id);
+            if let Some(id) = RequestId::from_wire(&request) {
+                self.waiting.answer(&id, Ok(Answer::Members(ids)));
             }
+        }
+        // Whoever leaves is reached until the change is complete: it may be needed for that.
+        self.members.addresses.retain(|id, _| has(&conf_state, *id));
+        self.process_members();
+        Ok(())
+    }
+
+    /// Takes a snapshot from elsewhere that is written: the state becomes that of it.
+    fn process_restored(&mut self, snapshot: &Snapshot) -> Result<(), CoreError> {
+        let (applied_index, members) = restore(&self.shared, snapshot)?;
+        self.applied_index = applied_index;
+        self.members = members;
+        self.snapshotter.process_restored(applied_index);
+        telemetry::snapshot_restored(applied_index);
+        self.process_members();
+        Ok(())
+    }
+
+    /// The members are others than before.
+    fn process_members(&mut self) {
+        let conf_state = self.node.conf_state();
+        let mut others = self.members.addresses.clone();
+        others.remove(&self.node.id());
+        self.transport.set_members(&others);
+        self.membership = Arc::new(Membership { members: self.members.clone(), conf_state });
+    }
+
+    /// Who leads may have changed.
+    fn process_leader(&mut self) {
+        let now = (self.node.leader(), self.node.term());
+        if now != self.tried_with {
+            self.waiting.process_leader(now.0);
+            self.try_requests();
+            self.ask_reads();
         }
     }
 
     fn publish_standing(&self) {
+        let leader = self.node.leader();
         let standing = Standing {
             replica_id: self.node.id(),
             role: self.node.role(),
-            leader: self.node.leader(),
+            leader,
             term: self.node.term(),
             applied_index: self.applied_index,
-            is_current: self.node.is_current_leader()
-                && self.applied_index >= self.node.committed_index(),
+            committed_index: self.node.committed_index(),
+            is_current: self.reads.is_caught_up() && leader != 0,
+            membership: self.membership.clone(),
         };
         self.shared.standing.send_if_modified(|current| {
             let changed = *current != standing;
@@ -224,24 +613,72 @@ impl<S: LogStore> Replica<S> {
         });
     }
 
-    /// Ends what runs beside.
-    pub fn finish(self) {
-        self.snapshotter.finish();
+    /// What a replica says of itself and, if it leads, of the others.
+    fn status(&self) -> ReplicaStatus {
+        let progress = self.membership.ids().into_iter();
+        let progress = progress.filter_map(|id| Some((id, self.node.progress(id)?)));
+        ReplicaStatus {
+            standing: self.shared.standing.borrow().clone(),
+            progress: progress.collect(),
+            waiting: self.waiting.len(),
+            log: self.store.bounds(),
+            snapshot_index: self.store.snapshot_metadata().map_or(0, |metadata| metadata.index),
+            incoming: self.incoming.progress(),
+        }
     }
 }
 
-/// Puts the state of a snapshot in place of the present one.
-fn restore(shared: &Shared, snapshot: &Snapshot) -> Result<u64, CoreError> {
+/// The index of a log's very first entry.
+const LOG_FIRST: u64 = 1;
+
+/// What a change of members says of them; `None` for the one that ends a change of several.
+fn members_context(entry: &Entry) -> Result<Option<wire::MembersContext>, CoreError> {
+    let decoded = |problem: String| CoreError::Members { index: entry.index, problem };
+    let context = match entry.get_entry_type() {
+        EntryType::EntryConfChange => ConfChange::decode(entry.data.as_ref()).map(|c| c.context),
+        _ => ConfChangeV2::decode(entry.data.as_ref()).map(|change| change.context),
+    };
+    let context = context.map_err(|error| decoded(error.to_string()))?;
+    if context.is_empty() {
+        return Ok(None);
+    }
+    let context = wire::MembersContext::decode(context.as_ref());
+    context.map(Some).map_err(|error| decoded(error.to_string()))
+}
+
+/// Puts the state of a snapshot in place of the present one. Hosts that are connected begin anew: what
+/// changed in between, nobody has recorded.
+fn restore(shared: &Shared, snapshot: &Snapshot) -> Result<(u64, Members), CoreError> {
     let index = snapshot.get_metadata().index;
     let restored = state::restore(&snapshot.data);
-    let (engine, applied_index) =
-        restored.map_err(|source| CoreError::Restore { index, source })?;
-    let revision = engine.revision();
-    let mut state = shared.state.write();
-    *state = engine;
-    shared.history.reset(revision);
-    shared.publisher.reset(revision);
-    drop(state);
-    shared.revision.send_replace(revision);
-    Ok(applied_index)
+    let restored = restored.map_err(|source| CoreError::Restore { index, source })?;
+    let Restored { engine, members, requests, applied_index } = restored;
+    shared.restore(engine, requests);
+    Ok((applied_index, members))
+}
+
+impl From<StoreError> for CoreError {
+    fn from(error: StoreError) -> CoreError {
+        CoreError::Store(error)
+    }
+}
+
+impl From<NodeError> for CoreError {
+    fn from(error: NodeError) -> CoreError {
+        match error {
+            NodeError::Store(error) => CoreError::Store(error),
+            other => CoreError::Node(other),
+        }
+    }
+}
+
+impl Membership {
+    /// All members, of any kind.
+    pub fn ids(&self) -> Vec<u64> {
+        let ConfState { voters, learners, voters_outgoing, learners_next, auto_leave: _ } =
+            &self.conf_state;
+        let all = [voters, learners, voters_outgoing, learners_next];
+        let ids: std::collections::BTreeSet<u64> = all.into_iter().flatten().copied().collect();
+        ids.into_iter().collect()
+    }
 }

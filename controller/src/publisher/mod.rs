@@ -20,6 +20,7 @@ mod realized;
 pub use connection::{Connection, serve_host};
 pub use realized::{Assessment, HostReport, Scope};
 
+use crate::planted::{self, Bug};
 use parking_lot::Mutex;
 use spanwire_hostproto::{ChangeLog, ClusterId, ControllerSession, Hello, SessionStatus};
 use spanwire_topology::Engine;
@@ -137,8 +138,23 @@ impl Publisher {
         self.revision.store(changes.revision, Ordering::Release);
     }
 
-    /// Takes the revision of a restored state. There are no connections yet.
-    pub fn reset(&self, revision: Revision) {
+    /// Takes the revision of a state that was put in place of the one before. Hosts that are connected
+    /// are told to connect again: their sessions speak of the state that is gone.
+    pub fn reset(&self, revision: Revision, wake: &mut Wake) {
+        self.change_log.lock().reset();
+        let mut hosts = self.hosts.lock();
+        if !planted::is(Bug::SessionsKeptOnRestore) {
+            for (host, connection) in std::mem::take(&mut hosts.connected) {
+                let status = {
+                    let mut session = connection.session();
+                    session.process_draining("this replica has caught up by a snapshot");
+                    session.status()
+                };
+                hosts.gone.insert(connection.name().clone(), status);
+                wake.0.insert(host, connection);
+            }
+        }
+        drop(hosts);
         self.revision.store(revision, Ordering::Release);
     }
 

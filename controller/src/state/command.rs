@@ -1,11 +1,15 @@
 //! Commands: admin requests into log entries, and log entries into transactions.
 
 use super::wire;
+use super::{REQUESTS_KEPT, RequestId};
+use crate::history::Transition;
+use bytes::Bytes;
 use prost::Message;
 use raft::eraftpb::Entry;
 use spanwire_adminproto::convert::{self, ConvertError};
 use spanwire_topology::engine::Refusal;
-use spanwire_topology::model::{Operation, Transaction};
+use spanwire_topology::model::{Operation, Revision, Transaction};
+use std::sync::Arc;
 use tonic::Status;
 
 /// Why a transaction that reached the log was not applied. Recorded as its outcome: every replica
@@ -15,6 +19,12 @@ pub enum Rejection {
     /// It conflicts with the state.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// It was tried before, so long ago that what became of it then is forgotten.
+    #[error(
+        "the outcome is unknown: this request was tried before, and {REQUESTS_KEPT} others were \
+         applied since. Read the objects before you ask again, as a new request"
+    )]
+    Forgotten,
     /// It is not well formed. The leader checks that before it proposes, so this is the word of a
     /// release whose checks were others.
     #[error("the transaction is malformed: {0}")]
@@ -26,7 +36,27 @@ impl Rejection {
     pub fn to_status(&self) -> Status {
         match self {
             Rejection::Refused(refusal) => convert::refusal_status(refusal),
+            Rejection::Forgotten => Status::unavailable(self.to_string()),
             Rejection::Malformed(problem) => Status::invalid_argument(problem.clone()),
+        }
+    }
+}
+
+/// How a transaction came to be applied.
+#[derive(Debug, Clone)]
+pub enum Applied {
+    /// By this entry.
+    Now(Arc<Transition>),
+    /// By an earlier entry of the same request, which was tried again: as this revision.
+    Before(Revision),
+}
+
+impl Applied {
+    /// The revision of the transaction.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Applied::Now(transition) => transition.revision,
+            Applied::Before(revision) => *revision,
         }
     }
 }
@@ -38,8 +68,10 @@ pub struct Prepared {
     pub index: u64,
     /// Milliseconds since the epoch when the leader proposed it.
     pub proposed_at_ms: u64,
-    /// Finds the caller who waits for it.
-    pub request_id: u64,
+    /// The request: finds the caller who waits for it. `None` in the entries of early releases.
+    pub request: Option<RequestId>,
+    /// The last entry that was applied where the request first came in.
+    pub since: Revision,
     /// What it changes, or why it cannot be applied.
     pub transaction: Result<Transaction, Rejection>,
 }
@@ -58,14 +90,22 @@ pub struct UnknownCommand {
     pub problem: String,
 }
 
-/// The bytes of a command for the log.
-pub fn encode_command(
-    proposed_at_ms: u64,
-    request_id: u64,
-    transaction: wire::Transaction,
-) -> Vec<u8> {
+/// The bytes of a command, without the time at which it is proposed: see [`stamp`].
+pub fn encode_command(id: RequestId, since: Revision, transaction: wire::Transaction) -> Bytes {
     let command = Some(wire::command::Command::Transaction(transaction));
-    wire::Command { proposed_at_ms, request_id, command }.encode_to_vec()
+    let request = id.0.to_vec();
+    wire::Command { proposed_at_ms: 0, command, request, since }.encode_to_vec().into()
+}
+
+/// The bytes of a command for the log: the leader adds the time, in milliseconds since the epoch.
+pub fn stamp(command: &[u8], proposed_at_ms: u64) -> Vec<u8> {
+    // Fields of a message may stand in any order, so that encodings of its parts make one of it.
+    let time = wire::Command { proposed_at_ms, ..wire::Command::default() };
+    let mut stamped = Vec::with_capacity(command.len() + time.encoded_len());
+    stamped.extend_from_slice(command);
+    // Encoding into a growing vector does not fail.
+    let _ = time.encode(&mut stamped);
+    stamped
 }
 
 /// Decodes and checks a normal entry, without the state. `None` for the empty entry that a new
@@ -78,13 +118,20 @@ pub fn prepare(entry: &Entry) -> Result<Option<Prepared>, UnknownCommand> {
     let unknown = |problem: String| UnknownCommand { index, problem };
     let command =
         wire::Command::decode(entry.data.as_ref()).map_err(|error| unknown(error.to_string()))?;
-    let wire::Command { proposed_at_ms, request_id, command } = command;
+    let wire::Command { proposed_at_ms, command, request, since } = command;
+    let request = match request.as_slice() {
+        [] => None,
+        bytes => {
+            let id = RequestId::from_wire(bytes);
+            Some(id.ok_or_else(|| unknown("its request is not 16 bytes".to_owned()))?)
+        }
+    };
     let transaction = match command {
         Some(wire::command::Command::Transaction(transaction)) => to_transaction(&transaction),
         None => return Err(unknown("its kind is not set".to_owned())),
     };
     let transaction = transaction.map_err(|error| Rejection::Malformed(error.to_string()));
-    Ok(Some(Prepared { index, proposed_at_ms, request_id, transaction }))
+    Ok(Some(Prepared { index, proposed_at_ms, request, since, transaction }))
 }
 
 fn to_transaction(transaction: &wire::Transaction) -> Result<Transaction, Malformed> {
@@ -157,9 +204,11 @@ mod tests {
 
     #[test]
     fn a_command_survives_the_log() {
-        let entry = mk_entry(encode_command(1_700_000_000_000, 99, mk_transaction()));
+        let command = encode_command(RequestId([9; 16]), 41, mk_transaction());
+        let entry = mk_entry(stamp(&command, 1_700_000_000_000));
         let prepared = prepare(&entry).unwrap().unwrap();
-        assert_eq!((prepared.index, prepared.request_id), (42, 99));
+        assert_eq!((prepared.index, prepared.since), (42, 41));
+        assert_eq!(prepared.request, Some(RequestId([9; 16])));
         assert_eq!(prepared.proposed_at_ms, 1_700_000_000_000);
         let transaction = prepared.transaction.unwrap();
         assert_eq!(transaction.expected_revision, Some(7));
@@ -176,6 +225,18 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_of_an_early_release_has_no_request() {
+        let bytes = encode_command(RequestId([9; 16]), 0, mk_transaction());
+        let command = wire::Command::decode(bytes).unwrap();
+        let mut bytes = wire::Command { request: Vec::new(), ..command }.encode_to_vec();
+        // Field 2, of eight bytes, as those releases wrote it.
+        bytes.extend_from_slice(&[0x11, 1, 2, 3, 4, 5, 6, 7, 8]);
+        let prepared = prepare(&mk_entry(bytes)).unwrap().unwrap();
+        assert_eq!(prepared.request, None);
+        assert_eq!(prepared.transaction.unwrap().operations.len(), 2);
+    }
+
+    #[test]
     fn an_election_changes_nothing() {
         assert!(prepare(&mk_entry(Vec::new())).unwrap().is_none());
     }
@@ -184,7 +245,7 @@ mod tests {
     fn a_malformed_transaction_is_a_recorded_rejection() {
         let mut transaction = mk_transaction();
         transaction.operations[1].operation = None;
-        let entry = mk_entry(encode_command(0, 1, transaction));
+        let entry = mk_entry(encode_command(RequestId([1; 16]), 0, transaction).to_vec());
         let rejection = prepare(&entry).unwrap().unwrap().transaction.unwrap_err();
         assert_eq!(rejection.to_string(), "the transaction is malformed: an operation is empty");
         assert_eq!(rejection.to_status().code(), tonic::Code::InvalidArgument);

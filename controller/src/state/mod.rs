@@ -12,10 +12,17 @@
 //! decision 12). No clock is read here: what an entry needs of time or chance, the leader put in.
 
 mod command;
+mod members;
+mod request;
 mod snapshot;
 
-pub use command::{Prepared, Rejection, UnknownCommand, encode_command, prepare};
-pub use snapshot::{SnapshotError, decode_snapshot, encode_snapshot, restore};
+pub use command::{Applied, Prepared, Rejection, UnknownCommand, encode_command, prepare, stamp};
+pub use members::{FOUNDER, Members, check_address};
+pub use request::{AppliedRequests, Known, REQUESTS_KEPT, RequestId};
+pub use snapshot::{Restored, SnapshotError, State, decode_snapshot, encode_snapshot, restore};
+
+/// What the reflection service tells of the peer API.
+pub const PEER_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/peer.bin"));
 
 /// What stands in the log and in snapshots: generated from `proto/spanwire/peer/v1`, whose comments
 /// document it.

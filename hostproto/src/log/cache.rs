@@ -37,6 +37,13 @@ impl FullCache {
         }
     }
 
+    /// Forgets all items.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.by_use.clear();
+        self.bytes = 0;
+    }
+
     /// The item, which has now been used.
     pub(super) fn get(&mut self, key: ItemKey) -> Option<(Revision, Bytes)> {
         let entry = self.entries.get_mut(&key)?;

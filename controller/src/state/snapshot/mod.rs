@@ -4,7 +4,7 @@
 
 mod ports;
 
-use super::wire;
+use super::{AppliedRequests, Members, RequestId, wire};
 use ports::{PORTS_PER_RECORD_MAX, PortsReader, PortsWriter};
 use prost::Message;
 use spanwire_adminproto::convert;
@@ -15,7 +15,7 @@ use spanwire_topology::view::ItemKey;
 use wire::snapshot_record::Record;
 
 /// The format written here, and the newest one that is read.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Versions in one record.
 const VERSIONS_PER_RECORD_MAX: usize = 65_536;
 
@@ -43,9 +43,24 @@ pub enum SnapshotError {
     Contradiction(#[from] engine::SnapshotError),
 }
 
-/// A state with the index of the last log entry in it, as bytes.
-pub fn encode_snapshot(snapshot: &engine::Snapshot, applied_index: u64) -> Vec<u8> {
-    let engine::Snapshot { revision, last_uid, last_vni, objects, vnis, versions } = snapshot;
+/// All of the replicated state.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    /// The network.
+    pub network: engine::Snapshot,
+    /// The members of the cluster.
+    pub members: Members,
+    /// The requests that were applied.
+    pub requests: AppliedRequests,
+    /// The last log entry that is included.
+    pub applied_index: u64,
+}
+
+/// A state as bytes.
+pub fn encode_snapshot(state: &State) -> Vec<u8> {
+    let State { network, members, requests, applied_index } = state;
+    let applied_index = *applied_index;
+    let engine::Snapshot { revision, last_uid, last_vni, objects, vnis, versions } = network;
     let mut bytes = Vec::new();
     let header = wire::SnapshotHeader {
         format: FORMAT,
@@ -81,6 +96,8 @@ pub fn encode_snapshot(snapshot: &engine::Snapshot, applied_index: u64) -> Vec<u
     for chunk in versions.chunks(VERSIONS_PER_RECORD_MAX) {
         push(&mut bytes, Record::Versions(from_versions(chunk)));
     }
+    push(&mut bytes, Record::Members(from_members(members)));
+    push(&mut bytes, Record::Requests(from_requests(requests)));
     let trailer =
         wire::SnapshotTrailer { objects: objects.len() as u64, versions: versions.len() as u64 };
     push(&mut bytes, Record::Trailer(trailer));
@@ -91,6 +108,22 @@ fn push(bytes: &mut Vec<u8>, record: Record) {
     let record = wire::SnapshotRecord { record: Some(record) };
     // Encoding into a growing vector does not fail.
     let _ = record.encode_length_delimited(bytes);
+}
+
+fn from_members(members: &Members) -> wire::SnapshotMembers {
+    wire::SnapshotMembers {
+        ids: members.addresses.keys().copied().collect(),
+        addresses: members.addresses.values().cloned().collect(),
+        next_id: members.next_id,
+    }
+}
+
+fn from_requests(requests: &AppliedRequests) -> wire::SnapshotRequests {
+    wire::SnapshotRequests {
+        ids: requests.iter().flat_map(|(id, _)| id.0).collect(),
+        revisions: requests.iter().map(|(_, revision)| revision).collect(),
+        floor: requests.floor(),
+    }
 }
 
 fn from_versions(versions: &[(ItemKey, Revision)]) -> wire::SnapshotVersions {
@@ -112,8 +145,8 @@ fn from_versions(versions: &[(ItemKey, Revision)]) -> wire::SnapshotVersions {
     record
 }
 
-/// A state and the index of the last log entry in it, from bytes.
-pub fn decode_snapshot(mut bytes: &[u8]) -> Result<(engine::Snapshot, u64), SnapshotError> {
+/// A state, from bytes.
+pub fn decode_snapshot(mut bytes: &[u8]) -> Result<State, SnapshotError> {
     let mut reader = Reader::default();
     while !bytes.is_empty() {
         let record = wire::SnapshotRecord::decode_length_delimited(&mut bytes)
@@ -122,21 +155,41 @@ pub fn decode_snapshot(mut bytes: &[u8]) -> Result<(engine::Snapshot, u64), Snap
         reader.records += 1;
     }
     match (reader.is_complete, reader.applied_index) {
-        (true, Some(applied_index)) => Ok((reader.snapshot, applied_index)),
+        (true, Some(applied_index)) => Ok(State {
+            network: reader.snapshot,
+            members: reader.members,
+            requests: reader.requests,
+            applied_index,
+        }),
         _ => Err(reader.malformed("the snapshot ends before its trailer")),
     }
 }
 
-/// The engine with the state that some bytes hold, and the index of the last log entry in it.
-pub fn restore(bytes: &[u8]) -> Result<(Engine, u64), SnapshotError> {
-    let (state, applied_index) = decode_snapshot(bytes)?;
-    Ok((Engine::import(state)?, applied_index))
+/// A state that is ready to go on.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// The network.
+    pub engine: Engine,
+    /// The members of the cluster.
+    pub members: Members,
+    /// The requests that were applied.
+    pub requests: AppliedRequests,
+    /// The last log entry that is included.
+    pub applied_index: u64,
+}
+
+/// The state that some bytes hold, ready to go on.
+pub fn restore(bytes: &[u8]) -> Result<Restored, SnapshotError> {
+    let State { network, members, requests, applied_index } = decode_snapshot(bytes)?;
+    Ok(Restored { engine: Engine::import(network)?, members, requests, applied_index })
 }
 
 #[derive(Default)]
 struct Reader {
     snapshot: engine::Snapshot,
     ports: PortsReader,
+    members: Members,
+    requests: AppliedRequests,
     applied_index: Option<u64>,
     is_complete: bool,
     records: usize,
@@ -161,6 +214,8 @@ impl Reader {
             Record::Ports(ports) => self.take_ports(&ports),
             Record::Domains(domains) => self.take_domains(&domains),
             Record::Versions(versions) => self.take_versions(&versions),
+            Record::Members(members) => self.take_members(members),
+            Record::Requests(requests) => self.take_requests(&requests),
             Record::Trailer(trailer) => self.take_trailer(&trailer),
         }
     }
@@ -234,6 +289,30 @@ impl Reader {
         Ok(())
     }
 
+    fn take_members(&mut self, members: wire::SnapshotMembers) -> Result<(), SnapshotError> {
+        let wire::SnapshotMembers { ids, addresses, next_id } = members;
+        if ids.len() != addresses.len() {
+            return Err(self.malformed("its lists differ in length"));
+        }
+        if ids.iter().any(|id| *id == 0 || *id >= next_id) {
+            return Err(self.malformed("a member has an identity that was not given out"));
+        }
+        self.members = Members { addresses: ids.into_iter().zip(addresses).collect(), next_id };
+        Ok(())
+    }
+
+    fn take_requests(&mut self, record: &wire::SnapshotRequests) -> Result<(), SnapshotError> {
+        let wire::SnapshotRequests { ids, revisions, floor } = record;
+        let (ids, rest) = ids.as_chunks::<16>();
+        if ids.len() != revisions.len() || !rest.is_empty() {
+            return Err(self.malformed("its lists differ in length"));
+        }
+        let requests = ids.iter().map(|id| RequestId(*id)).zip(revisions.iter().copied());
+        self.requests = AppliedRequests::from_parts(*floor, requests)
+            .ok_or_else(|| self.malformed("its requests are not in order"))?;
+        Ok(())
+    }
+
     fn take_trailer(&mut self, trailer: &wire::SnapshotTrailer) -> Result<(), SnapshotError> {
         let wire::SnapshotTrailer { objects, versions } = trailer;
         let found = (self.snapshot.objects.len() as u64, self.snapshot.versions.len() as u64);
@@ -250,7 +329,16 @@ mod tests {
     use super::*;
     use spanwire_topology::model::{HostSpec, Labels, Resource, Spec};
 
-    fn mk_snapshot() -> engine::Snapshot {
+    fn mk_state() -> State {
+        let mut requests = AppliedRequests::default();
+        requests.insert(RequestId([1; 16]), 5);
+        requests.insert(RequestId([2; 16]), 9);
+        let addresses = [(1, "a:1".to_owned()), (4, "b:1".to_owned())].into();
+        let members = Members { addresses, next_id: 5 };
+        State { network: mk_network(), members, requests, applied_index: 21 }
+    }
+
+    fn mk_network() -> engine::Snapshot {
         let mk_object = |n: u64| Object {
             uid: Uid(n),
             created_revision: n,
@@ -282,16 +370,15 @@ mod tests {
 
     #[test]
     fn a_snapshot_survives() {
-        let bytes = encode_snapshot(&mk_snapshot(), 21);
-        let (snapshot, applied_index) = decode_snapshot(&bytes).unwrap();
-        assert_eq!(snapshot, mk_snapshot());
-        assert_eq!(applied_index, 21);
-        assert_eq!(encode_snapshot(&snapshot, 21), bytes, "the same state gives the same bytes");
+        let bytes = encode_snapshot(&mk_state());
+        let state = decode_snapshot(&bytes).unwrap();
+        assert_eq!(state, mk_state());
+        assert_eq!(encode_snapshot(&state), bytes, "the same state gives the same bytes");
     }
 
     #[test]
     fn no_part_of_a_snapshot_passes_for_a_whole_one() {
-        let bytes = encode_snapshot(&mk_snapshot(), 21);
+        let bytes = encode_snapshot(&mk_state());
         for length in 0..bytes.len() {
             assert!(decode_snapshot(&bytes[..length]).is_err(), "{length} bytes");
         }
@@ -303,9 +390,9 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_by_name() {
         let mut bytes = Vec::new();
-        let header = wire::SnapshotHeader { format: 3, ..wire::SnapshotHeader::default() };
+        let header = wire::SnapshotHeader { format: 4, ..wire::SnapshotHeader::default() };
         push(&mut bytes, Record::Header(header));
         let error = decode_snapshot(&bytes).unwrap_err().to_string();
-        assert_eq!(error, "the snapshot has format 3, this release reads up to 2: upgrade it");
+        assert_eq!(error, "the snapshot has format 4, this release reads up to 3: upgrade it");
     }
 }
