@@ -9,7 +9,7 @@
 
 use crate::consensus::{LogStore, StoreError};
 use crate::limits::{PAST_READ_BYTES, PAST_TRIES_MAX};
-use crate::state::{Restored, SnapshotError, UnknownCommand, prepare, restore};
+use crate::state::{End, Restored, SnapshotError, UnknownCommand, prepare, restore};
 use crate::telemetry;
 use parking_lot::Mutex;
 use raft::eraftpb::EntryType;
@@ -153,12 +153,14 @@ fn try_rebuild(store: &dyn LogStore, revision: Revision) -> Result<Engine, PastE
             if entry.get_entry_type() == EntryType::EntryNormal
                 && let Some(prepared) = prepare(entry)?
                 && requests.is_new(prepared.request, prepared.since)
-                && let Ok(transaction) = prepared.transaction
-                // What was refused then is refused again, and changed nothing.
-                && engine.apply(&transaction, entry.index).is_ok()
-                && let Some(id) = prepared.request
             {
-                requests.insert(id, entry.index);
+                // What was refused then is refused again, and changed nothing.
+                let refused = !prepared
+                    .transaction
+                    .is_ok_and(|transaction| engine.apply(&transaction, entry.index).is_ok());
+                if let Some(id) = prepared.request {
+                    requests.insert(id, End { index: entry.index, refused });
+                }
             }
             applied_index = entry.index;
         }

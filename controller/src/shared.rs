@@ -7,7 +7,7 @@ use crate::limits::APPLY_TURN;
 use crate::metrics::Metrics;
 use crate::planted::{self, Bug};
 use crate::publisher::{Publisher, Wake};
-use crate::state::{Applied, AppliedRequests, Known, Members, Prepared, Rejection, RequestId};
+use crate::state::{Applied, End, EndedRequests, Known, Members, Prepared, Rejection, RequestId};
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use raft::eraftpb::ConfState;
 use spanwire_topology::Engine;
@@ -77,8 +77,8 @@ pub struct Shared {
     pub state: RwLock<Engine>,
     /// Recent changes, for watches.
     pub history: History,
-    /// The requests that were applied.
-    pub requests: Mutex<AppliedRequests>,
+    /// The requests that came to their end.
+    pub requests: Mutex<EndedRequests>,
     /// The streams of the hosts.
     pub publisher: Publisher,
     /// Where the replica stands.
@@ -137,7 +137,7 @@ impl Shared {
 
     /// Puts a state in place of the present one. Hosts that are connected begin anew: what changed in
     /// between, nobody has recorded.
-    pub fn restore(&self, engine: Engine, requests: AppliedRequests) {
+    pub fn restore(&self, engine: Engine, requests: EndedRequests) {
         let revision = engine.revision();
         let mut wake = Wake::default();
         let mut state = self.state.write();
@@ -156,6 +156,7 @@ impl Shared {
             match requests.get(&id, entry.since) {
                 Known::New => {}
                 Known::Applied(revision) => return Ok(Applied::Before(revision)),
+                Known::Refused(entry) => return Err(Rejection::Before(entry)),
                 Known::Forgotten => return Err(Rejection::Forgotten),
             }
         }
@@ -164,8 +165,8 @@ impl Shared {
             let changes = engine.apply(&transaction, entry.index)?;
             Ok((changes, labels_before))
         });
-        if let (Ok(_), Some(id)) = (&result, entry.request) {
-            requests.insert(id, entry.index);
+        if let Some(id) = entry.request {
+            requests.insert(id, End { index: entry.index, refused: result.is_err() });
         }
         drop(requests);
         match result {

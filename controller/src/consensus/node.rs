@@ -51,8 +51,7 @@ pub struct NodeConfig {
     /// Time between two ticks.
     pub tick: Duration,
     /// Ticks without a leader after which the replica tries to become one: each time another number
-    /// of these. All replicas have the same start of it, which is also how long a leader that hears
-    /// from no majority goes on.
+    /// of these, none less than the start of [`ELECTION_TICKS`].
     pub election_ticks: Range<usize>,
 }
 
@@ -175,7 +174,9 @@ impl<S: LogStore> Node<S> {
     pub fn new(config: &NodeConfig, store: Arc<S>) -> Result<Node<S>, NodeError> {
         let raft_config = Config {
             id: config.id,
-            election_tick: config.election_ticks.start,
+            // Also how long a leader goes on that hears from no majority, and how long after a word of
+            // the leader nobody votes: one number for all replicas.
+            election_tick: ELECTION_TICKS.start,
             min_election_tick: config.election_ticks.start,
             max_election_tick: config.election_ticks.end,
             heartbeat_tick: HEARTBEAT_TICKS,

@@ -439,7 +439,7 @@ impl<S: LogStore> Replica<S> {
         let compact_to = self.snapshotter.begin(self.applied_index, self.outgoing.oldest_index());
         // Sharing the objects is quick; encoding and writing them is not, and happens beside.
         let requests = match planted::is(Bug::SnapshotWithoutRequests) {
-            true => state::AppliedRequests::default(),
+            true => state::EndedRequests::default(),
             false => self.shared.requests.lock().clone(),
         };
         let state = state::State {

@@ -2,7 +2,7 @@
 //! became of them.
 //!
 //! A request may end up in the log twice: when its leader is lost, it is tried again with the next
-//! one. It is applied once all the same (see [`crate::state::AppliedRequests`]), so the caller gets
+//! one. It is applied once all the same (see [`crate::state::EndedRequests`]), so the caller gets
 //! one answer, and a true one.
 
 use super::handle::{Answer, ProposeError};

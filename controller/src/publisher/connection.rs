@@ -87,13 +87,33 @@ impl Connection {
         self.view_revision.store(revision, Ordering::Relaxed);
     }
 
+    /// What its session counts time from the start of the connection by.
     fn now(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// The next message, if there is one.
-    fn pull(&self, publisher: &Publisher, engine: &Engine) -> Option<wire::ControllerMessage> {
-        let now = self.now();
+    /// True if there is a message to be made for the host.
+    pub fn has_message(&self, publisher: &Publisher) -> bool {
+        self.session().has_message(publisher.revision())
+    }
+
+    /// Takes the passing of time, since the start of the connection.
+    pub fn process_timer(&self, now: Duration) {
+        self.session().process_timer(now);
+    }
+
+    /// True once the host was told that the stream ends.
+    pub fn is_ended(&self) -> bool {
+        self.session().is_ended()
+    }
+
+    /// The next message, if there is one. `now` is the time since the start of the connection.
+    pub fn next_message(
+        &self,
+        publisher: &Publisher,
+        engine: &Engine,
+        now: Duration,
+    ) -> Option<wire::ControllerMessage> {
         publisher.with_change_log(|log| {
             let cluster_id = publisher.cluster_id();
             let mut source = EngineSource { engine, log, host: self.host, cluster_id };
@@ -147,7 +167,9 @@ pub async fn serve_host<S>(
         };
         tokio::select! {
             message = inbound.next() => match message {
-                Some(Ok(message)) => process_message(&shared, &connection, message),
+                Some(Ok(message)) => {
+                    process_message(&shared, &connection, message, connection.now());
+                }
                 // The host is gone; why, the transport knows.
                 Some(Err(_)) | None => return,
             },
@@ -176,11 +198,12 @@ async fn pull(
     connection: &Arc<Connection>,
 ) -> Option<wire::ControllerMessage> {
     if let Some(engine) = shared.state.try_read() {
-        return connection.pull(&shared.publisher, &engine);
+        return connection.next_message(&shared.publisher, &engine, connection.now());
     }
     let (shared, connection) = (shared.clone(), connection.clone());
     let pulled = tokio::task::spawn_blocking(move || {
-        connection.pull(&shared.publisher, &shared.state.read())
+        let engine = shared.state.read();
+        connection.next_message(&shared.publisher, &engine, connection.now())
     });
     pulled.await.ok().flatten()
 }
@@ -190,8 +213,14 @@ async fn sleep_until(connection: &Connection, deadline: Option<Duration>) {
     tokio::time::sleep(left).await;
 }
 
-fn process_message(shared: &Shared, connection: &Connection, message: wire::HostMessage) {
-    let event = connection.session().process_message(message, connection.now());
+/// Takes a message of a connected host. `now` is the time since the start of the connection.
+pub fn process_message(
+    shared: &Shared,
+    connection: &Connection,
+    message: wire::HostMessage,
+    now: Duration,
+) {
+    let event = connection.session().process_message(message, now);
     match event {
         SessionEvent::None => {}
         SessionEvent::Acknowledged { revision } => {

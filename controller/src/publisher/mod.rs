@@ -17,7 +17,7 @@
 mod connection;
 mod realized;
 
-pub use connection::{Connection, serve_host};
+pub use connection::{Connection, process_message, serve_host};
 pub use realized::{Assessment, HostReport, Scope};
 
 use crate::planted::{self, Bug};

@@ -19,6 +19,11 @@ pub enum Rejection {
     /// It conflicts with the state.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// An earlier attempt of the same request was refused.
+    #[error(
+        "an earlier attempt of this request was refused, by log entry {0}: nothing was changed"
+    )]
+    Before(u64),
     /// It was tried before, so long ago that what became of it then is forgotten.
     #[error(
         "the outcome is unknown: this request was tried before, and {REQUESTS_KEPT} others were \
@@ -36,6 +41,7 @@ impl Rejection {
     pub fn to_status(&self) -> Status {
         match self {
             Rejection::Refused(refusal) => convert::refusal_status(refusal),
+            Rejection::Before(_) => Status::failed_precondition(self.to_string()),
             Rejection::Forgotten => Status::unavailable(self.to_string()),
             Rejection::Malformed(problem) => Status::invalid_argument(problem.clone()),
         }

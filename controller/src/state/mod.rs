@@ -18,7 +18,7 @@ mod snapshot;
 
 pub use command::{Applied, Prepared, Rejection, UnknownCommand, encode_command, prepare, stamp};
 pub use members::{FOUNDER, Members, check_address};
-pub use request::{AppliedRequests, Known, REQUESTS_KEPT, RequestId};
+pub use request::{End, EndedRequests, Known, REQUESTS_KEPT, RequestId};
 pub use snapshot::{Restored, SnapshotError, State, decode_snapshot, encode_snapshot, restore};
 
 /// What the reflection service tells of the peer API.

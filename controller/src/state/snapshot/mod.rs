@@ -4,7 +4,7 @@
 
 mod ports;
 
-use super::{AppliedRequests, Members, RequestId, wire};
+use super::{End, EndedRequests, Members, RequestId, wire};
 use ports::{PORTS_PER_RECORD_MAX, PortsReader, PortsWriter};
 use prost::Message;
 use spanwire_adminproto::convert;
@@ -50,8 +50,8 @@ pub struct State {
     pub network: engine::Snapshot,
     /// The members of the cluster.
     pub members: Members,
-    /// The requests that were applied.
-    pub requests: AppliedRequests,
+    /// The requests that came to their end.
+    pub requests: EndedRequests,
     /// The last log entry that is included.
     pub applied_index: u64,
 }
@@ -118,10 +118,11 @@ fn from_members(members: &Members) -> wire::SnapshotMembers {
     }
 }
 
-fn from_requests(requests: &AppliedRequests) -> wire::SnapshotRequests {
+fn from_requests(requests: &EndedRequests) -> wire::SnapshotRequests {
     wire::SnapshotRequests {
         ids: requests.iter().flat_map(|(id, _)| id.0).collect(),
-        revisions: requests.iter().map(|(_, revision)| revision).collect(),
+        entries: requests.iter().map(|(_, end)| end.index).collect(),
+        refused: requests.iter().map(|(_, end)| end.refused).collect(),
         floor: requests.floor(),
     }
 }
@@ -172,8 +173,8 @@ pub struct Restored {
     pub engine: Engine,
     /// The members of the cluster.
     pub members: Members,
-    /// The requests that were applied.
-    pub requests: AppliedRequests,
+    /// The requests that came to their end.
+    pub requests: EndedRequests,
     /// The last log entry that is included.
     pub applied_index: u64,
 }
@@ -189,7 +190,7 @@ struct Reader {
     snapshot: engine::Snapshot,
     ports: PortsReader,
     members: Members,
-    requests: AppliedRequests,
+    requests: EndedRequests,
     applied_index: Option<u64>,
     is_complete: bool,
     records: usize,
@@ -302,13 +303,15 @@ impl Reader {
     }
 
     fn take_requests(&mut self, record: &wire::SnapshotRequests) -> Result<(), SnapshotError> {
-        let wire::SnapshotRequests { ids, revisions, floor } = record;
+        let wire::SnapshotRequests { ids, entries, refused, floor } = record;
         let (ids, rest) = ids.as_chunks::<16>();
-        if ids.len() != revisions.len() || !rest.is_empty() {
+        if [entries.len(), refused.len()] != [ids.len(); 2] || !rest.is_empty() {
             return Err(self.malformed("its lists differ in length"));
         }
-        let requests = ids.iter().map(|id| RequestId(*id)).zip(revisions.iter().copied());
-        self.requests = AppliedRequests::from_parts(*floor, requests)
+        let ends = entries.iter().zip(refused);
+        let ends = ends.map(|(index, refused)| End { index: *index, refused: *refused });
+        let requests = ids.iter().map(|id| RequestId(*id)).zip(ends);
+        self.requests = EndedRequests::from_parts(*floor, requests)
             .ok_or_else(|| self.malformed("its requests are not in order"))?;
         Ok(())
     }
@@ -330,9 +333,9 @@ mod tests {
     use spanwire_topology::model::{HostSpec, Labels, Resource, Spec};
 
     fn mk_state() -> State {
-        let mut requests = AppliedRequests::default();
-        requests.insert(RequestId([1; 16]), 5);
-        requests.insert(RequestId([2; 16]), 9);
+        let mut requests = EndedRequests::default();
+        requests.insert(RequestId([1; 16]), End { index: 5, refused: false });
+        requests.insert(RequestId([2; 16]), End { index: 9, refused: true });
         let addresses = [(1, "a:1".to_owned()), (4, "b:1".to_owned())].into();
         let members = Members { addresses, next_id: 5 };
         State { network: mk_network(), members, requests, applied_index: 21 }
