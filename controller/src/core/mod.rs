@@ -27,6 +27,7 @@ pub use snapshotter::SnapshotJob;
 use crate::config::Limits;
 use crate::consensus::log::LogBounds;
 use crate::consensus::node::ELECTION_TICKS;
+use crate::consensus::transfer::CHUNK_BYTES;
 use crate::consensus::{LogStore, PeerProgress};
 use crate::limits::{PROPOSALS_MAX, TICK};
 use crate::past::Past;
@@ -67,6 +68,8 @@ pub struct ReplicaConfig {
     pub tick: Duration,
     /// See [`NodeConfig`](crate::consensus::NodeConfig).
     pub election_ticks: Range<usize>,
+    /// Bytes in one part of a snapshot: the same for all replicas.
+    pub chunk_bytes: usize,
 }
 
 impl ReplicaConfig {
@@ -79,6 +82,7 @@ impl ReplicaConfig {
             limits,
             tick: TICK,
             election_ticks: ELECTION_TICKS,
+            chunk_bytes: CHUNK_BYTES,
         }
     }
 }

@@ -80,7 +80,6 @@ impl<S: LogStore> Replica<S> {
         let snapshotter = Snapshotter::new(config.limits, applied_index);
         let reads = Reads::new(config.replica_id, config.instance);
         let mut replica = Replica {
-            config,
             written_commit: node.committed_index(),
             node,
             store,
@@ -90,8 +89,9 @@ impl<S: LogStore> Replica<S> {
             snapshotter,
             waiting: WaitingRequests::default(),
             reads,
-            incoming: Incoming::default(),
-            outgoing: Outgoing::default(),
+            incoming: Incoming::new(config.chunk_bytes),
+            outgoing: Outgoing::new(config.chunk_bytes),
+            config,
             taking_snapshot: BTreeMap::new(),
             applied_index,
             membership: Arc::default(),

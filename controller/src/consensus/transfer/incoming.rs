@@ -1,15 +1,18 @@
 //! The end that needs the snapshot.
 
 use super::{
-    CHUNK_BYTES, CHUNK_WAIT, CHUNKS_IN_FLIGHT, Chunk, ChunkRequest, SNAPSHOT_BYTES_MAX,
-    SnapshotName, TRANSFER_WAIT,
+    CHUNK_WAIT, CHUNKS_IN_FLIGHT, Chunk, ChunkRequest, SNAPSHOT_BYTES_MAX, SnapshotName,
+    TRANSFER_WAIT,
 };
+use crate::planted::{self, Bug};
 use raft::eraftpb::Message;
 use std::time::Duration;
 
 /// A snapshot that is being taken from another replica, if one is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Incoming {
+    /// Bytes in one part: the same at both ends.
+    chunk_bytes: usize,
     transfer: Option<Transfer>,
     /// Bytes of parts that were taken, ever: for tests and metrics.
     taken_bytes: u64,
@@ -17,6 +20,7 @@ pub struct Incoming {
 
 #[derive(Debug)]
 struct Transfer {
+    chunk_bytes: usize,
     /// The leader's offer, which the Raft core gets once the data is there.
     offer: Box<Message>,
     name: SnapshotName,
@@ -41,6 +45,11 @@ pub struct IncomingEvent {
 }
 
 impl Incoming {
+    /// None is being taken. It will come in parts of so many bytes.
+    pub fn new(chunk_bytes: usize) -> Incoming {
+        Incoming { chunk_bytes, transfer: None, taken_bytes: 0 }
+    }
+
     /// Takes a leader's offer. One for the snapshot that is already being taken only says whom to ask
     /// from now on.
     pub fn process_offer(&mut self, offer: Box<Message>, now: Duration) -> IncomingEvent {
@@ -57,6 +66,7 @@ impl Incoming {
             }
             _ => {
                 let transfer = self.transfer.insert(Transfer {
+                    chunk_bytes: self.chunk_bytes,
                     offer,
                     name,
                     data: Vec::new(),
@@ -102,10 +112,11 @@ impl Incoming {
         transfer.data.extend_from_slice(&data);
         transfer.progress_at = now;
         self.taken_bytes += data.len() as u64;
-        if (transfer.data.len() as u64) < total {
+        let is_cut_short = planted::is(Bug::SnapshotCutShort) && held > 0;
+        if (transfer.data.len() as u64) < total && !is_cut_short {
             return transfer.ask_more(now);
         }
-        if crc32c::crc32c(&transfer.data) != total_checksum {
+        if crc32c::crc32c(&transfer.data) != total_checksum && !is_cut_short {
             let restarted = transfer.begin_again(now);
             let problem = Some("its checksum does not match".to_owned());
             return IncomingEvent { problem, ..restarted };
@@ -167,7 +178,7 @@ impl Transfer {
     /// how many there are.
     fn ask_more(&mut self, now: Duration) -> IncomingEvent {
         let held = self.data.len() as u64;
-        let chunk = CHUNK_BYTES as u64;
+        let chunk = self.chunk_bytes as u64;
         let (total, ahead) = match self.whole {
             Some((total, _)) => (total, held + CHUNKS_IN_FLIGHT as u64 * chunk),
             None => (u64::MAX, held + chunk),

@@ -1,12 +1,13 @@
 //! The end that has the snapshot.
 
-use super::{CHUNK_BYTES, Chunk, ChunkRequest, SnapshotName, TRANSFER_HELD, TRANSFERS_HELD_MAX};
+use super::{Chunk, ChunkRequest, SnapshotName, TRANSFER_HELD, TRANSFERS_HELD_MAX};
 use bytes::Bytes;
 use std::time::Duration;
 
 /// Snapshots that others take from here, held until they have them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outgoing {
+    chunk_bytes: usize,
     held: Vec<Held>,
 }
 
@@ -28,6 +29,11 @@ pub enum Part {
 }
 
 impl Outgoing {
+    /// None are held yet. They will go in parts of so many bytes.
+    pub fn new(chunk_bytes: usize) -> Outgoing {
+        Outgoing { chunk_bytes, held: Vec::new() }
+    }
+
     /// Holds a snapshot, in place of the one that was used least recently if there are many.
     pub fn hold(&mut self, name: SnapshotName, data: Bytes, now: Duration) {
         let checksum = crc32c::crc32c(&data);
@@ -49,7 +55,7 @@ impl Outgoing {
         };
         held.used_at = now;
         let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(held.data.len());
-        let end = held.data.len().min(begin + CHUNK_BYTES);
+        let end = held.data.len().min(begin + self.chunk_bytes);
         let data = held.data.slice(begin..end);
         Part::Chunk(Chunk {
             name,

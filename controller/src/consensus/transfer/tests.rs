@@ -16,7 +16,7 @@ fn mk_data(bytes: usize) -> Bytes {
 }
 
 fn mk_outgoing(data: &Bytes) -> Outgoing {
-    let mut outgoing = Outgoing::default();
+    let mut outgoing = Outgoing::new(CHUNK_BYTES);
     outgoing.hold(NAME, data.clone(), Duration::ZERO);
     outgoing
 }
@@ -33,7 +33,7 @@ fn chunk(outgoing: &mut Outgoing, request: ChunkRequest) -> Chunk {
 fn transfer(bytes: usize, choices: Vec<u8>) {
     let data = mk_data(bytes);
     let mut outgoing = mk_outgoing(&data);
-    let mut incoming = Incoming::default();
+    let mut incoming = Incoming::new(CHUNK_BYTES);
     let mut now = Duration::ZERO;
     let mut event = incoming.process_offer(mk_offer(1), now);
     let mut wire: Vec<ChunkRequest> = Vec::new();
@@ -87,7 +87,7 @@ proptest! {
 fn a_transfer_goes_on_where_it_stopped_with_another_replica() {
     let data = mk_data(3 * CHUNK_BYTES);
     let mut outgoing = mk_outgoing(&data);
-    let mut incoming = Incoming::default();
+    let mut incoming = Incoming::new(CHUNK_BYTES);
     let first = incoming.process_offer(mk_offer(1), Duration::ZERO);
     assert_eq!(first.requests, [(1, ChunkRequest { name: NAME, offset: 0 })]);
     incoming.process_chunk(chunk(&mut outgoing, first.requests[0].1), Duration::ZERO);
@@ -101,7 +101,7 @@ fn a_transfer_goes_on_where_it_stopped_with_another_replica() {
 
 #[test]
 fn a_transfer_that_gets_nothing_is_given_up() {
-    let mut incoming = Incoming::default();
+    let mut incoming = Incoming::new(CHUNK_BYTES);
     incoming.process_offer(mk_offer(1), Duration::ZERO);
     assert_eq!(incoming.process_time(CHUNK_WAIT).requests.len(), 1, "asked again");
     incoming.process_time(TRANSFER_WAIT);
