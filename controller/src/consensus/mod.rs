@@ -7,7 +7,8 @@
 //!                                       └──► Written { send, restore, apply }
 //! ```
 //!
-//! * [`log`]: where a replica keeps entries, hard state, members and snapshot.
+//! * [`log`]: where a replica keeps entries, hard state, members and snapshot, and the disk under
+//!   it, which a simulation may replace by one with faults.
 //! * [`node`]: one replica of the group as a state machine without I/O, around `raft::RawNode`.
 
 pub mod log;
@@ -15,5 +16,5 @@ mod logger;
 pub mod node;
 mod raft_store;
 
-pub use log::{LogStore, MemoryLog, RedbLog, StoreError, Write};
+pub use log::{DirDisk, Disk, LogStore, MemoryLog, RedbLog, StoreError, Write};
 pub use node::{Event, Node, NodeConfig, NodeError, Role, Step, Written};

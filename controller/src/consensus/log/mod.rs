@@ -1,15 +1,19 @@
 //! Where a replica keeps what it must never forget: log entries, hard state, members, snapshot.
 //!
 //! [`LogStore`] is the contract. [`MemoryLog`] fulfils it for tests and simulations,
-//! [`RedbLog`] on a disk. [`conformance`] is the suite that both pass.
+//! [`RedbLog`] on a [`Disk`], which is a directory ([`DirDisk`]). [`conformance`] is the suite that
+//! both pass.
 
+mod disk;
 mod memory;
+mod open;
 mod redb;
 mod snapshot_file;
 mod tail;
 
 pub mod conformance;
 
+pub use disk::{DirDisk, Disk, DiskFile};
 pub use memory::MemoryLog;
 pub use redb::RedbLog;
 
