@@ -16,5 +16,5 @@ mod logger;
 pub mod node;
 mod raft_store;
 
-pub use log::{DirDisk, Disk, LogStore, MemoryLog, RedbLog, StoreError, Write};
+pub use log::{DirDisk, Disk, FaultDisk, LogStore, MemoryLog, RedbLog, StoreError, Write};
 pub use node::{Event, Node, NodeConfig, NodeError, Role, Step, Written};

@@ -1,7 +1,7 @@
 //! Where a log keeps its files: one directory of named files.
 //!
 //! [`Disk`] has what the log needs of a file system and no more, so that a simulator can put a
-//! disk with faults under the very code that runs on a real one
+//! disk with faults ([`FaultDisk`](super::FaultDisk)) under the very code that runs on a real one
 //! ([`DirDisk`]). The promises are those of POSIX: a write is durable after [`DiskFile::sync`], and
 //! a file's *name* (made, changed or removed) after [`Disk::sync`]. Before that a power cut may keep
 //! or lose it.
