@@ -1,15 +1,32 @@
 //! Where a replica keeps what it must never forget: log entries, hard state, members, snapshot.
 //!
 //! [`LogStore`] is the contract. [`MemoryLog`] fulfils it for tests and simulations,
-//! [`RedbLog`] on a disk. [`conformance`] is the suite that both pass.
+//! [`RedbLog`] on a [`Disk`]: a directory ([`DirDisk`]), or one with faults in memory
+//! ([`FaultDisk`]). [`conformance`] is the suite that all pass.
 
+mod disk;
+mod fault_disk;
+mod fault_file;
+mod fault_state;
 mod memory;
+mod open;
 mod redb;
 mod snapshot_file;
 mod tail;
 
 pub mod conformance;
 
+#[cfg(test)]
+mod crash_model;
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod fault_disk_tests;
+
+pub use disk::{DirDisk, Disk, DiskFile};
+pub use fault_disk::{Counters, FaultDisk, Flipped};
 pub use memory::MemoryLog;
 pub use redb::RedbLog;
 

@@ -4,29 +4,33 @@
 //! DIRECTORY/log.redb                           entries, hard state, members
 //! DIRECTORY/tail                               how far the log reached (see tail.rs)
 //! DIRECTORY/00000000000000001234.snapshot      the state up to entry 1234 (see snapshot_file.rs)
+//! DIRECTORY/log.tmp ...                        what a crash left unfinished
 //! ```
 //!
 //! Each record in the database is `crc32c(key ‖ message) ‖ message`, so a record that was altered,
 //! or stands under another key, is found when it is read. Opening verifies every page and every
 //! record: what is damaged is reported then, before anything is built on it.
+//!
+//! What a power cut may leave at any step, and what opening makes of it, is tried on a disk with
+//! faults (crash_tests.rs). Used from one thread, the same calls leave the same bytes.
 
+use super::disk::{DirDisk, Disk};
+use super::open::{self, DATABASE};
 use super::snapshot_file;
-use super::tail::{TailMark, io_error};
+use super::tail::TailMark;
 use super::{LogBounds, LogStore, StoreError, Write, check_continues, check_range};
 use parking_lot::Mutex;
 use prost::Message;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot, SnapshotMetadata};
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
-};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+pub(super) const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 /// Term, vote and commit index.
 const HARD_STATE: &str = "hard_state";
@@ -37,19 +41,20 @@ const COMPACTED: &str = "compacted";
 /// What the kept snapshot stands for.
 const SNAPSHOT: &str = "snapshot";
 
-/// Memory for the database's pages. The log is read from its end, and that is kept besides.
-const PAGE_CACHE_BYTES: usize = 32 << 20;
 /// The newest entries are kept in memory up to this size: every entry is read again when it is
 /// committed, moments after it was written.
 const TAIL_CACHE_BYTES_MAX: usize = 16 << 20;
 
-/// A [`LogStore`] in a directory.
+/// A [`LogStore`] on a [`Disk`].
 #[derive(Debug)]
 pub struct RedbLog {
-    directory: PathBuf,
+    disk: Arc<dyn Disk>,
     database: Database,
     tail: TailMark,
     state: Mutex<State>,
+    /// Held by whoever replaces the snapshot or cuts off what it includes. Other writes go on
+    /// meanwhile: a large snapshot takes long.
+    snapshots: Mutex<()>,
 }
 
 /// What readers ask for most. Changed only after the database has it.
@@ -70,32 +75,20 @@ impl RedbLog {
     /// [`StoreError::Corrupt`] if anything in it is not as it was written, [`StoreError::InUse`] if
     /// another process has it open, [`StoreError::Io`] if the disk refuses.
     pub fn open(directory: &Path) -> Result<RedbLog, StoreError> {
-        let path = directory.join("log.redb");
-        let tail_path = directory.join("tail");
-        let is_new = !path.exists();
-        // The database takes an empty file for a new one, but whoever made ours filled it.
-        if path.metadata().is_ok_and(|metadata| metadata.len() == 0) {
-            return Err(corrupt(&path, "the log", "the file is empty"));
-        }
-        // The database checks its pages, but it is not promised that no damage makes it panic.
-        let opened = catch_unwind(AssertUnwindSafe(|| open_database(&path)));
-        let database = opened.unwrap_or_else(|_| {
-            Err(corrupt(&path, "the log", "the database broke off while it was checked"))
-        })?;
-        let tail = if is_new {
-            TailMark::create(&tail_path).and_then(|tail| {
-                let synced = File::open(directory).and_then(|d| d.sync_all());
-                synced.map_err(|error| io_error("sync", directory, error)).map(|()| tail)
-            })?
-        } else {
-            TailMark::open(&tail_path)?
+        RedbLog::open_on(Arc::new(DirDisk::new(directory)))
+    }
+
+    /// Opens the log on a disk, or makes an empty one where there is none.
+    ///
+    /// # Errors
+    /// As [`RedbLog::open`].
+    pub fn open_on(disk: Arc<dyn Disk>) -> Result<RedbLog, StoreError> {
+        let (database, tail) = match open::open_existing(&*disk)? {
+            Some(opened) => opened,
+            None => open::create(&*disk)?,
         };
-        let log = RedbLog {
-            directory: directory.to_owned(),
-            database,
-            tail,
-            state: Mutex::new(State::default()),
-        };
+        let state = Mutex::new(State::default());
+        let log = RedbLog { disk, database, tail, state, snapshots: Mutex::new(()) };
         let checked = catch_unwind(AssertUnwindSafe(|| log.check()));
         let state = checked.unwrap_or_else(|_| {
             Err(log.corrupt("the log", "the database broke off while it was read"))
@@ -136,11 +129,15 @@ impl RedbLog {
             );
             return Err(self.corrupt("the log", &problem));
         }
-        if let Some(metadata) = &state.snapshot {
-            let path = self.directory.join(snapshot_file::file_name(metadata.index));
-            if snapshot_file::load_metadata(&path)? != *metadata {
+        if let Some(metadata) = &mut state.snapshot {
+            let found = snapshot_file::load_metadata(&*self.disk, metadata.index)?;
+            if (found.index, found.term) != (metadata.index, metadata.term) {
+                let path = self.disk.path(&snapshot_file::file_name(metadata.index));
                 return Err(corrupt(&path, "the snapshot", "it is not the one in the log"));
             }
+            // A crash can leave a newer snapshot of the same state, with its members in another
+            // order.
+            *metadata = found;
         } else if state.bounds_compacted.0 > 0 {
             return Err(self.corrupt("the log", "its start is gone and there is no snapshot"));
         }
@@ -173,7 +170,7 @@ impl RedbLog {
     }
 
     fn path(&self) -> PathBuf {
-        self.directory.join("log.redb")
+        self.disk.path(DATABASE)
     }
 
     fn corrupt(&self, what: &str, problem: &str) -> StoreError {
@@ -289,10 +286,18 @@ impl LogStore for RedbLog {
                 break;
             }
         }
-        Ok(entries)
+        match entries.first() {
+            // Another thread cut the start off since the bounds were looked at.
+            first if low < high && first.is_none_or(|entry| entry.index != low) => {
+                let first_index = first.map_or(high, |entry| entry.index);
+                Err(StoreError::Compacted { index: low, first_index })
+            }
+            _ => Ok(entries),
+        }
     }
 
     fn write(&self, write: &Write) -> Result<(), StoreError> {
+        let _snapshots = write.snapshot.as_ref().map(|_| self.snapshots.lock());
         let metadata = write.snapshot.as_ref().map(|s| s.get_metadata().clone());
         let bounds = match &metadata {
             Some(m) => LogBounds { first_index: m.index + 1, last_index: m.index },
@@ -310,7 +315,7 @@ impl LogStore for RedbLog {
             self.tail.sync()?;
         }
         if let Some(snapshot) = &write.snapshot {
-            snapshot_file::save(&self.directory, snapshot)?;
+            snapshot_file::save(&*self.disk, snapshot)?;
         }
         self.commit(|transaction| {
             put(transaction, replaced_from, write, metadata.as_ref())?;
@@ -325,8 +330,7 @@ impl LogStore for RedbLog {
             state.last_index = metadata.index;
             state.cache.clear();
             state.cache_bytes = 0;
-            let kept = self.directory.join(snapshot_file::file_name(metadata.index));
-            snapshot_file::remove_others(&self.directory, &kept);
+            snapshot_file::remove_others(&*self.disk, metadata.index);
             state.snapshot = Some(metadata);
         }
         state.forget_from(replaced_from);
@@ -338,20 +342,22 @@ impl LogStore for RedbLog {
     }
 
     fn save_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        let _snapshots = self.snapshots.lock();
         let metadata = snapshot.get_metadata();
         self.term(metadata.index)?;
-        let path = snapshot_file::save(&self.directory, snapshot)?;
+        snapshot_file::save(&*self.disk, snapshot)?;
         self.commit(|transaction| {
             let mut meta = transaction.open_table(META)?;
             meta.insert(SNAPSHOT, sealed(SNAPSHOT.as_bytes(), metadata).as_slice())?;
             Ok(())
         })?;
         self.state.lock().snapshot = Some(metadata.clone());
-        snapshot_file::remove_others(&self.directory, &path);
+        snapshot_file::remove_others(&*self.disk, metadata.index);
         Ok(())
     }
 
     fn compact(&self, index: u64) -> Result<(), StoreError> {
+        let _snapshots = self.snapshots.lock();
         let snapshot_index = self.snapshot_metadata().map_or(0, |metadata| metadata.index);
         if index > snapshot_index {
             return Err(StoreError::NotCovered { index, snapshot_index });
@@ -378,30 +384,15 @@ impl LogStore for RedbLog {
     }
 
     fn snapshot(&self) -> Result<Option<Snapshot>, StoreError> {
-        let Some(metadata) = self.snapshot_metadata() else { return Ok(None) };
-        let path = self.directory.join(snapshot_file::file_name(metadata.index));
-        snapshot_file::load(&path).map(Some)
+        loop {
+            let Some(metadata) = self.snapshot_metadata() else { return Ok(None) };
+            match snapshot_file::load(&*self.disk, metadata.index) {
+                // Another thread put a newer one in its place before the file was opened.
+                Err(_) if self.snapshot_metadata() != Some(metadata) => {}
+                loaded => return loaded.map(Some),
+            }
+        }
     }
-}
-
-fn open_database(path: &Path) -> Result<Database, StoreError> {
-    let database = Database::builder()
-        .set_cache_size(PAGE_CACHE_BYTES)
-        .set_check_integrity_on_open(true)
-        .create(path)
-        .map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },
-            other => failed(path, "open", other.into()),
-        })?;
-    let create_tables = || -> Result<(), redb::Error> {
-        let transaction = database.begin_write()?;
-        transaction.open_table(LOG)?;
-        transaction.open_table(META)?;
-        transaction.commit()?;
-        Ok(())
-    };
-    create_tables().map_err(|error| failed(path, "write", error))?;
-    Ok(database)
 }
 
 /// Puts the parts of a write into the tables. Entries from `replaced_from` on are removed first.
@@ -455,7 +446,7 @@ fn opened<'a>(key: &[u8], record: &'a [u8]) -> Option<&'a [u8]> {
     (found == u32::from_le_bytes(*checksum)).then_some(message)
 }
 
-fn corrupt(path: &Path, what: &str, problem: &str) -> StoreError {
+pub(super) fn corrupt(path: &Path, what: &str, problem: &str) -> StoreError {
     StoreError::Corrupt {
         what: what.to_owned(),
         path: path.to_owned(),
@@ -464,7 +455,7 @@ fn corrupt(path: &Path, what: &str, problem: &str) -> StoreError {
 }
 
 /// Tells damage from a disk that refuses.
-fn failed(path: &Path, action: &'static str, error: redb::Error) -> StoreError {
+pub(super) fn failed(path: &Path, action: &'static str, error: redb::Error) -> StoreError {
     let damaged = match &error {
         redb::Error::Io(io) => {
             matches!(io.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)

@@ -47,7 +47,7 @@ fn conforms() {
             RedbLog::open(&directory).unwrap()
         },
         &mut |log| {
-            let directory = log.directory.clone();
+            let directory = log.disk.path(DATABASE).parent().unwrap().to_owned();
             drop(log);
             RedbLog::open(&directory).unwrap()
         },
@@ -188,4 +188,23 @@ fn a_file_that_is_no_database_is_named() {
     fs::write(root.path().join("log.redb"), vec![0x55; 20_000]).unwrap();
     let error = RedbLog::open(root.path()).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+}
+
+#[test]
+fn entries_that_were_cut_off_during_a_read_are_not_skipped() {
+    let root = mk_directory();
+    fill(root.path());
+    let log = RedbLog::open(root.path()).unwrap();
+    log.state.lock().cache.clear();
+    // What a reader finds who looked at the bounds just before another thread compacted.
+    log.commit(|transaction| {
+        transaction.open_table(LOG)?.retain_in(..=5, |_, _| false)?;
+        Ok(())
+    })
+    .unwrap();
+    let error = log.entries(3, 9, u64::MAX).unwrap_err();
+    assert!(matches!(error, StoreError::Compacted { index: 3, first_index: 6 }), "{error}");
+    let error = log.entries(3, 5, u64::MAX).unwrap_err();
+    assert!(matches!(error, StoreError::Compacted { index: 3, first_index: 5 }), "{error}");
+    assert_eq!(log.entries(6, 9, u64::MAX).unwrap().len(), 3);
 }

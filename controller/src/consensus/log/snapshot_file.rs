@@ -9,10 +9,10 @@
 //! found. A file without the empty chunk at its end was never finished, or was cut off.
 
 use super::StoreError;
+use super::disk::{Cursor, Disk};
 use super::tail::io_error;
 use prost::Message as _;
 use raft::eraftpb::{Snapshot, SnapshotMetadata};
-use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -27,11 +27,15 @@ pub(super) fn file_name(index: u64) -> String {
 
 /// Writes a snapshot and makes it durable: under another name first, so that a file with a
 /// snapshot's name is always a whole one.
-pub(super) fn save(directory: &Path, snapshot: &Snapshot) -> Result<PathBuf, StoreError> {
-    let path = directory.join(file_name(snapshot.get_metadata().index));
-    let temporary = path.with_extension("tmp");
+pub(super) fn save(disk: &dyn Disk, snapshot: &Snapshot) -> Result<(), StoreError> {
+    let index = snapshot.get_metadata().index;
+    let name = file_name(index);
+    let temporary = format!("{index:020}.tmp");
     let write = || -> std::io::Result<()> {
-        let mut out = BufWriter::new(File::create(&temporary)?);
+        let file = disk.create(&temporary)?;
+        // An attempt that a crash broke off may have left one.
+        file.set_len(0)?;
+        let mut out = BufWriter::new(Cursor::new(file)?);
         out.write_all(MAGIC)?;
         let metadata = snapshot.get_metadata().encode_to_vec();
         let chunks = std::iter::once(metadata.as_slice())
@@ -44,22 +48,21 @@ pub(super) fn save(directory: &Path, snapshot: &Snapshot) -> Result<PathBuf, Sto
             out.write_all(&checksum(position as u64, chunk).to_le_bytes())?;
             out.write_all(chunk)?;
         }
-        out.into_inner()?.sync_all()?;
-        fs::rename(&temporary, &path)?;
-        File::open(directory)?.sync_all()
+        out.into_inner()?.into_file().sync()?;
+        disk.rename(&temporary, &name)?;
+        disk.sync()
     };
-    write().map_err(|error| io_error("write the snapshot", &path, error))?;
-    Ok(path)
+    write().map_err(|error| io_error("write the snapshot", &disk.path(&name), error))
 }
 
-/// Reads what a snapshot stands for.
-pub(super) fn load_metadata(path: &Path) -> Result<SnapshotMetadata, StoreError> {
-    Reader::open(path)?.metadata()
+/// Reads what the snapshot of an index stands for.
+pub(super) fn load_metadata(disk: &dyn Disk, index: u64) -> Result<SnapshotMetadata, StoreError> {
+    Reader::open(disk, index)?.metadata()
 }
 
-/// Reads a snapshot whole.
-pub(super) fn load(path: &Path) -> Result<Snapshot, StoreError> {
-    let mut reader = Reader::open(path)?;
+/// Reads the snapshot of an index whole.
+pub(super) fn load(disk: &dyn Disk, index: u64) -> Result<Snapshot, StoreError> {
+    let mut reader = Reader::open(disk, index)?;
     let metadata = reader.metadata()?;
     let mut data = Vec::new();
     loop {
@@ -71,14 +74,14 @@ pub(super) fn load(path: &Path) -> Result<Snapshot, StoreError> {
     }
 }
 
-/// Removes the snapshots other than the one at `keep`, and what unfinished writes left. What
+/// Removes the snapshots other than the one of index `keep`, and what unfinished writes left. What
 /// cannot be removed is left: it does no harm.
-pub(super) fn remove_others(directory: &Path, keep: &Path) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let ours = path.extension().is_some_and(|e| e == "snapshot" || e == "tmp");
-        if ours && path != keep {
-            let _ = fs::remove_file(path);
+pub(super) fn remove_others(disk: &dyn Disk, keep: u64) {
+    let Ok(names) = disk.list() else { return };
+    let keep = file_name(keep);
+    for name in names {
+        if (name.ends_with(".snapshot") || name.ends_with(".tmp")) && name != keep {
+            let _ = disk.remove(&name);
         }
     }
 }
@@ -87,15 +90,22 @@ fn checksum(position: u64, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&position.to_le_bytes()), bytes)
 }
 
-struct Reader<'a> {
-    path: &'a Path,
-    file: BufReader<File>,
+struct Reader {
+    path: PathBuf,
+    file: BufReader<Cursor>,
     position: u64,
 }
 
-impl<'a> Reader<'a> {
-    fn open(path: &'a Path) -> Result<Reader<'a>, StoreError> {
-        let file = File::open(path).map_err(|error| io_error("open the snapshot", path, error))?;
+impl Reader {
+    fn open(disk: &dyn Disk, index: u64) -> Result<Reader, StoreError> {
+        let name = file_name(index);
+        let path = disk.path(&name);
+        let opened = disk.open(&name).and_then(Cursor::new);
+        let file = opened.map_err(|error| match error.kind() {
+            // Whoever asks for it has a record of it.
+            ErrorKind::NotFound => corrupt(&path, "the file is missing"),
+            _ => io_error("open the snapshot", &path, error),
+        })?;
         let mut reader = Reader { path, file: BufReader::new(file), position: 0 };
         let mut magic = [0; MAGIC.len()];
         reader.fill(&mut magic)?;
@@ -132,15 +142,19 @@ impl<'a> Reader<'a> {
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), StoreError> {
         self.file.read_exact(bytes).map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof => self.corrupt("it ends too early"),
-            _ => io_error("read the snapshot", self.path, error),
+            _ => io_error("read the snapshot", &self.path, error),
         })
     }
 
     fn corrupt(&self, problem: &str) -> StoreError {
-        StoreError::Corrupt {
-            what: "the snapshot".to_owned(),
-            path: self.path.to_owned(),
-            problem: problem.to_owned(),
-        }
+        corrupt(&self.path, problem)
+    }
+}
+
+fn corrupt(path: &Path, problem: &str) -> StoreError {
+    StoreError::Corrupt {
+        what: "the snapshot".to_owned(),
+        path: path.to_owned(),
+        problem: problem.to_owned(),
     }
 }

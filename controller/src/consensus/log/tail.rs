@@ -5,59 +5,75 @@
 //! it would quietly drop both. The mark can: it is written after a commit is durable, so a log that
 //! ends before its mark has lost something that may have been acknowledged.
 //!
+//! What it cannot find is damage to the newest commit if that did not change how far the log reaches
+//! (a vote, say), or if a power cut took the mark's last write too. A log that was closed since is
+//! not concerned: there every page is checked against the commit that is known to be the last.
+//!
 //! Writing it costs one small write and no sync: a mark that is older than the log does no harm.
 //! Only where the log is to become *shorter* (a new leader overwrites what was never committed)
 //! must the lower mark be durable before the log is cut.
 
 use super::StoreError;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use super::disk::{Disk, DiskFile};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+/// The name of the file.
+const TAIL: &str = "tail";
 const MARK_BYTES: usize = 20;
 
 /// The file with the mark.
 #[derive(Debug)]
 pub(super) struct TailMark {
     path: PathBuf,
-    file: File,
+    file: Arc<dyn DiskFile>,
 }
 
 impl TailMark {
-    /// Makes the mark of an empty log.
-    pub(super) fn create(path: &Path) -> Result<TailMark, StoreError> {
-        let mark = TailMark::open_file(path, true)?;
+    /// Makes the mark of an empty log. Its name is durable only after a sync of the disk.
+    pub(super) fn create(disk: &dyn Disk) -> Result<TailMark, StoreError> {
+        let path = disk.path(TAIL);
+        let file = disk.create(TAIL).map_err(|error| io_error("open", &path, error))?;
+        let mark = TailMark { path, file };
         mark.set(0, 0)?;
         mark.sync()?;
         Ok(mark)
     }
 
-    /// Opens the mark of an existing log.
-    pub(super) fn open(path: &Path) -> Result<TailMark, StoreError> {
-        TailMark::open_file(path, false)
+    /// What a mark says of a log that is not there: nothing, if the log was never finished.
+    pub(super) fn left_behind(disk: &dyn Disk) -> Result<Option<(u64, u64)>, StoreError> {
+        match TailMark::open(disk).and_then(|mark| mark.get()) {
+            Ok(set) => Ok(Some(set)),
+            Err(StoreError::Corrupt { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
-    fn open_file(path: &Path, create: bool) -> Result<TailMark, StoreError> {
-        let opened = OpenOptions::new().read(true).write(true).create(create).open(path);
-        match opened {
-            Ok(file) => Ok(TailMark { path: path.to_owned(), file }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(StoreError::Corrupt {
-                    what: "the tail mark of the log".to_owned(),
-                    path: path.to_owned(),
-                    problem: "the file is missing".to_owned(),
-                })
-            }
-            Err(error) => Err(io_error("open", path, error)),
+    /// Opens the mark of an existing log.
+    pub(super) fn open(disk: &dyn Disk) -> Result<TailMark, StoreError> {
+        let path = disk.path(TAIL);
+        match disk.open(TAIL) {
+            Ok(file) => Ok(TailMark { path, file }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::Corrupt {
+                what: "the tail mark of the log".to_owned(),
+                path,
+                problem: "the file is missing".to_owned(),
+            }),
+            Err(error) => Err(io_error("open", &path, error)),
         }
     }
 
     /// Index and term of the last entry, as last set.
     pub(super) fn get(&self) -> Result<(u64, u64), StoreError> {
         let mut bytes = [0; MARK_BYTES];
-        let read = self.file.read_exact_at(&mut bytes, 0);
+        let whole = match self.file.read_at(0, &mut bytes) {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => false,
+            Err(error) => return Err(io_error("read the tail mark", &self.path, error)),
+        };
         let (index, term, checksum) = split(&bytes);
-        if read.is_err() || checksum != crc32c::crc32c(&bytes[..16]) {
+        if !whole || checksum != crc32c::crc32c(&bytes[..16]) {
             return Err(StoreError::Corrupt {
                 what: "the tail mark of the log".to_owned(),
                 path: self.path.clone(),
@@ -75,13 +91,13 @@ impl TailMark {
         let checksum = crc32c::crc32c(&bytes[..16]);
         bytes[16..].copy_from_slice(&checksum.to_le_bytes());
         self.file
-            .write_all_at(&bytes, 0)
+            .write_at(0, &bytes)
             .map_err(|error| io_error("write the tail mark", &self.path, error))
     }
 
     /// Makes the mark durable.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_all().map_err(|error| io_error("sync the tail mark", &self.path, error))
+        self.file.sync().map_err(|error| io_error("sync the tail mark", &self.path, error))
     }
 }
 

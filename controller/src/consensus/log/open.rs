@@ -1,0 +1,101 @@
+//! Opening and making the database of a log, whole or not at all.
+
+use super::StoreError;
+use super::disk::{Backend, Disk, DiskFile};
+use super::redb::{LOG, META, corrupt, failed};
+use super::tail::{TailMark, io_error};
+use redb::Database;
+use std::io::{Error, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The file of the database.
+pub(super) const DATABASE: &str = "log.redb";
+/// Its name while it is made. A file with the database's name is always a whole one.
+const DATABASE_UNFINISHED: &str = "log.tmp";
+
+/// Memory for the database's pages. The log is read from its end, and that is kept besides.
+const PAGE_CACHE_BYTES: usize = 32 << 20;
+
+/// Opens the log that is there, if there is one.
+pub(super) fn open_existing(disk: &dyn Disk) -> Result<Option<(Database, TailMark)>, StoreError> {
+    let path = disk.path(DATABASE);
+    let file = match disk.open(DATABASE) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(&path, "open", error.into())),
+    };
+    take(&*file, &path)?;
+    // The database takes an empty file for a new one, but whoever made ours filled it.
+    if file.len().map_err(|error| failed(&path, "open", error.into()))? == 0 {
+        return Err(corrupt(&path, "the log", "the file is empty"));
+    }
+    let opened = (open_database(file, &path)?, TailMark::open(disk)?);
+    // Whoever made the log may have been killed before its name was durable.
+    disk.sync().map_err(|error| io_error("sync the directory of", &path, error))?;
+    Ok(Some(opened))
+}
+
+/// Makes an empty log. The database gets its name last, so that a crash on the way leaves a whole
+/// log or none.
+pub(super) fn create(disk: &dyn Disk) -> Result<(Database, TailMark), StoreError> {
+    let path = disk.path(DATABASE);
+    let refused = |error: Error| failed(&path, "open", error.into());
+    let file = disk.create(DATABASE_UNFINISHED).map_err(refused)?;
+    take(&*file, &path)?;
+    // Whoever had this file may have given it its name since it was looked for. From here on
+    // nobody else can.
+    if disk.exists(DATABASE).map_err(refused)? {
+        drop(file);
+        return open_existing(disk)?.ok_or(StoreError::InUse { path });
+    }
+    if let Some((index, _)) = TailMark::left_behind(disk)?.filter(|(index, _)| *index > 0) {
+        let problem = format!("the file is missing, but entry {index} had been written");
+        return Err(corrupt(&path, "the log", &problem));
+    }
+    file.set_len(0).map_err(refused)?;
+    let database = open_database(file, &path)?;
+    let tail = TailMark::create(disk)?;
+    let named = || -> std::io::Result<()> {
+        // A database without its mark counts as damaged: the mark's name must be durable first.
+        disk.sync()?;
+        disk.rename(DATABASE_UNFINISHED, DATABASE)?;
+        disk.sync()
+    };
+    named().map_err(|error| io_error("make", &path, error))?;
+    Ok((database, tail))
+}
+
+/// Keeps others from using the database.
+fn take(file: &dyn DiskFile, path: &Path) -> Result<(), StoreError> {
+    match file.try_lock() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StoreError::InUse { path: path.to_owned() }),
+        Err(error) => Err(failed(path, "open", error.into())),
+    }
+}
+
+fn open_database(file: Arc<dyn DiskFile>, path: &Path) -> Result<Database, StoreError> {
+    let open = || -> Result<Database, StoreError> {
+        let database = Database::builder()
+            .set_cache_size(PAGE_CACHE_BYTES)
+            .set_check_integrity_on_open(true)
+            .create_with_backend(Backend(file))
+            .map_err(|error| failed(path, "open", error.into()))?;
+        create_tables(&database).map_err(|error| failed(path, "write", error))?;
+        Ok(database)
+    };
+    // The database checks its pages, but it is not promised that no damage makes it panic.
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| {
+        Err(corrupt(path, "the log", "the database broke off while it was checked"))
+    })
+}
+
+fn create_tables(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(LOG)?;
+    transaction.open_table(META)?;
+    transaction.commit()?;
+    Ok(())
+}
