@@ -171,7 +171,8 @@ impl Simulation {
         let conf_state = &self.membership.conf_state;
         let is_lost = |voter: &&u64| {
             self.replicas.get(voter).is_none_or(|replica| {
-                replica.storage.is_altered || matches!(replica.state, State::Broken | State::Removed)
+                replica.storage.is_altered
+                    || matches!(replica.state, State::Broken | State::Removed)
             })
         };
         let lost = conf_state.voters.iter().filter(is_lost).count();

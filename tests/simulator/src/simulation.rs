@@ -25,7 +25,7 @@ use spanwire_controller::peer::{MembersChange, PeerMessage, Request};
 use spanwire_controller::publisher::process_message;
 use spanwire_controller::shared::Membership;
 use spanwire_controller::state::{Applied, RequestId, wire as peer_wire};
-use spanwire_hostproto::{HostCommand, Hello, wire};
+use spanwire_hostproto::{Hello, HostCommand, wire};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -44,26 +44,57 @@ const COMPARED_EVERY: u64 = 64;
 /// What happens.
 pub(crate) enum Event {
     /// A replica's clock has come to its next tick.
-    Tick { id: u64, run: u64 },
+    Tick {
+        id: u64,
+        run: u64,
+    },
     /// A message comes to a replica.
-    Peer { from: u64, to: u64, bytes: Vec<u8> },
+    Peer {
+        from: u64,
+        to: u64,
+        bytes: Vec<u8>,
+    },
     /// A snapshot is written, unless its replica stopped meanwhile.
-    Snapshot { id: u64, run: u64, job: Box<SnapshotJob<crate::storage::WatchedLog>> },
+    Snapshot {
+        id: u64,
+        run: u64,
+        job: Box<SnapshotJob<crate::storage::WatchedLog>>,
+    },
     /// A replica starts.
-    Start { id: u64 },
+    Start {
+        id: u64,
+    },
     /// A host connects, if it is not connected.
-    Connect { host: usize, run: u64 },
+    Connect {
+        host: usize,
+        run: u64,
+    },
     /// The first message of a stream comes to a host, or to its replica.
-    ToHost { host: usize, stream: u64 },
-    ToReplica { host: usize, stream: u64 },
+    ToHost {
+        host: usize,
+        stream: u64,
+    },
+    ToReplica {
+        host: usize,
+        stream: u64,
+    },
     /// A replica notices that a stream has ended.
-    StreamEnds { stream: Box<Stream> },
+    StreamEnds {
+        stream: Box<Stream>,
+    },
     /// A host's datapath has taken what it was given.
-    Applied { host: usize, run: u64 },
+    Applied {
+        host: usize,
+        run: u64,
+    },
     /// A host's agent starts.
-    HostStart { host: usize },
+    HostStart {
+        host: usize,
+    },
     /// A client does the next thing.
-    Client { client: usize },
+    Client {
+        client: usize,
+    },
     /// Somebody changes the members.
     Operator,
     /// Something goes wrong.
@@ -91,7 +122,7 @@ pub struct Options {
 }
 
 /// A run.
-pub struct Simulation {
+pub(crate) struct Simulation {
     pub(crate) rng: ChaCha8Rng,
     pub(crate) schedule: Schedule<Event>,
     pub(crate) trace: Trace,
@@ -552,8 +583,7 @@ impl Simulation {
             self.count("snapshots restored");
             self.tell(format_args!("replica {id} is at entry {applied} by a snapshot"));
         }
-        if (is_restored || steps % COMPARED_EVERY == 0)
-            && applied <= self.reference.applied_index()
+        if (is_restored || steps % COMPARED_EVERY == 0) && applied <= self.reference.applied_index()
         {
             self.exactly_once.check(id, &shared.state.read(), &self.reference)?;
         }
@@ -725,8 +755,7 @@ impl Simulation {
                 && !connection.is_ended()
                 && connection.has_message(&shared.publisher)
             {
-                let message =
-                    connection.next_message(&shared.publisher, &shared.state.read(), age);
+                let message = connection.next_message(&shared.publisher, &shared.state.read(), age);
                 let Some(message) = message else { break };
                 stream.to_host.push_back(message);
                 let delay = self.network.delay(&mut self.rng) + slowness;
@@ -1058,9 +1087,8 @@ impl Simulation {
     fn choose_change(&mut self) -> Option<Request> {
         let ConfState { voters, learners, .. } = self.membership.conf_state.clone();
         let members = |change: MembersChange| Some(Request::Members(change));
-        let is_broken = |id: &u64| {
-            matches!(self.replicas.get(id).map(|r| &r.state), Some(State::Broken))
-        };
+        let is_broken =
+            |id: &u64| matches!(self.replicas.get(id).map(|r| &r.state), Some(State::Broken));
         // Who is broken is replaced.
         if let Some(id) = self.membership.ids().iter().find(|id| is_broken(id)) {
             return members(MembersChange { remove: vec![*id], ..MembersChange::default() });
@@ -1154,9 +1182,11 @@ impl Simulation {
             return Some("a change of several members is not complete".to_owned());
         }
         // Fresh writes, by everyone.
-        if let Some((client, _)) = self.clients.iter().enumerate().find(|(_, c)| {
-            c.task.as_ref().is_some_and(|task| task.from < TROUBLE) || c.done == 0
-        }) {
+        if let Some((client, _)) =
+            self.clients.iter().enumerate().find(|(_, c)| {
+                c.task.as_ref().is_some_and(|task| task.from < TROUBLE) || c.done == 0
+            })
+        {
             return Some(format!("client {client} has done nothing since"));
         }
         let mut newest = None;

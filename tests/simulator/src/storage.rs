@@ -147,12 +147,14 @@ impl Storage {
     /// The power goes off, and on again: what was not synced may be there, or not, or in part.
     pub fn cut_power(&mut self, rng: &mut impl Rng) {
         self.disk = Arc::new(self.disk.crash(rng));
+        self.disk.free();
         self.is_failing = false;
     }
 
     /// The process is killed; the machine goes on, and with it what the process had written.
     pub fn kill(&mut self) {
         self.disk = Arc::new(self.disk.kill());
+        self.disk.free();
         self.is_failing = false;
     }
 

@@ -126,8 +126,7 @@ pub fn deeds(rng: &mut impl Rng) -> Vec<Deed> {
             }
             15..17 => {
                 let number = rng.random_range(0..ROUTERS);
-                let switches: Vec<u8> =
-                    (0..SWITCHES).filter(|_| rng.random_bool(0.4)).collect();
+                let switches: Vec<u8> = (0..SWITCHES).filter(|_| rng.random_bool(0.4)).collect();
                 let uplink = rng.random_bool(0.5).then_some(1 - number).filter(|_| number == 0);
                 Deed::Put(router(number, &switches, uplink))
             }

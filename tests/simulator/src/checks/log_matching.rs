@@ -18,8 +18,7 @@ impl LogMatching {
         let mut before: Option<u64> = None;
         for entry in entries {
             let content = content(entry);
-            let known =
-                self.0.entry((entry.index, entry.term)).or_insert((content, before));
+            let known = self.0.entry((entry.index, entry.term)).or_insert((content, before));
             // Of the first of them it is not known here what it follows.
             let follows = match (known.1, before) {
                 (Some(known), Some(now)) => known == now,

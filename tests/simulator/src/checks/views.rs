@@ -3,7 +3,7 @@
 //! asked at the end.
 
 use super::{Finding, Reference, finding};
-use spanwire_oracle::{Network, canonical::engine_view_canonical};
+use spanwire_oracle::{Network, engine_view_canonical};
 use spanwire_topology::Engine;
 use spanwire_topology::model::{Kind, Text};
 use spanwire_topology::view::HostView;
