@@ -27,8 +27,8 @@ pub enum Bug {
     SnapshotCutShort,
     /// The sessions of hosts are kept when the state is replaced by a snapshot.
     SessionsKeptOnRestore,
-    /// A learner counts as a voter from the start.
-    LearnerVotes,
+    /// A read is answered when it is known how far it must see, not when that is applied.
+    ReadBeforeApplied,
 }
 
 impl Bug {
@@ -45,7 +45,7 @@ impl Bug {
         Bug::SnapshotWithoutRequests,
         Bug::SnapshotCutShort,
         Bug::SessionsKeptOnRestore,
-        Bug::LearnerVotes,
+        Bug::ReadBeforeApplied,
     ];
 }
 

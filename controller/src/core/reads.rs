@@ -4,6 +4,7 @@
 //! Reads that come while a question is on its way share the next one.
 
 use crate::limits::{READ_RETRY, READ_ROUNDS_MAX};
+use crate::planted::{self, Bug};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -92,9 +93,11 @@ impl Reads {
 
     /// Takes the progress of the state: tells the readers that it is current for.
     pub(super) fn process_applied(&mut self, applied_index: u64) {
-        while let Some(round) =
-            self.rounds.pop_front_if(|round| round.index.is_some_and(|i| i <= applied_index))
-        {
+        while let Some(round) = self.rounds.pop_front_if(|round| {
+            round
+                .index
+                .is_some_and(|index| index <= applied_index || planted::is(Bug::ReadBeforeApplied))
+        }) {
             self.is_caught_up = true;
             for reply in round.replies {
                 // Who gave up is gone.

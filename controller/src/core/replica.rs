@@ -568,6 +568,8 @@ impl<S: LogStore> Replica<S> {
     fn process_restored(&mut self, snapshot: &Snapshot) -> Result<(), CoreError> {
         let (applied_index, members) = restore(&self.shared, snapshot)?;
         self.applied_index = applied_index;
+        // Without entries after it, nobody else would tell the core.
+        self.node.process_applied(applied_index);
         self.members = members;
         self.snapshotter.process_restored(applied_index);
         telemetry::snapshot_restored(applied_index);

@@ -168,6 +168,10 @@ impl Publisher {
     ) -> Result<Arc<Connection>, UnknownHost> {
         let host = engine.host_id(&hello.host).ok_or_else(|| UnknownHost(hello.host.clone()))?;
         let instance = hello.instance;
+        let hello = match planted::is(Bug::RevisionGoesBack) {
+            true => Hello { revision: hello.revision.min(self.revision()), ..hello },
+            false => hello,
+        };
         let connection = Arc::new(Connection::new(host, hello, now_ms));
         // Changes to the host's set of items are reported from here on; nothing can come between
         // this and the session being found, for the caller holds the state.

@@ -576,8 +576,12 @@ impl Simulation {
         }
         if standing.role == Role::Leader {
             self.elections.check(standing.term, id)?;
-            let committed = self.state_machine.last();
-            self.completeness.check(id, standing.term, committed, |index| log.term(index).ok())?;
+            // One that was elected and did not know it yet when the next was, needs nothing of that.
+            if self.elections.is_newest(standing.term) {
+                let committed = self.state_machine.last_before(standing.term);
+                let term_of = |index| log.term(index).ok();
+                self.completeness.check(id, standing.term, committed, term_of)?;
+            }
         }
         if is_restored {
             self.count("snapshots restored");

@@ -20,6 +20,11 @@ impl ElectionSafety {
         }
     }
 
+    /// True if nobody is known to have led in a later term.
+    pub fn is_newest(&self, term: u64) -> bool {
+        self.0.last_key_value().is_none_or(|(newest, _)| *newest <= term)
+    }
+
     /// Elections that were won.
     pub fn count(&self) -> usize {
         self.0.len()

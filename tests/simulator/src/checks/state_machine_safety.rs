@@ -27,8 +27,10 @@ impl StateMachineSafety {
         ))
     }
 
-    /// The last entry that was applied anywhere, with its term: it is committed.
-    pub fn last(&self) -> Option<(u64, u64)> {
-        self.0.last_key_value().map(|(index, (term, _))| (*index, *term))
+    /// The last entry of a term before this one that was applied anywhere, with its term: it is
+    /// committed.
+    pub fn last_before(&self, term: u64) -> Option<(u64, u64)> {
+        let mut newest_first = self.0.iter().rev().map(|(index, (of, _))| (*index, *of));
+        newest_first.find(|(_, of)| *of < term)
     }
 }
