@@ -5,6 +5,8 @@
 #         targets run a minute each. CI runs this and nothing else.
 # histories
 #         the long run of the engine's oracle: HISTORIES random histories, SEED to repeat a run
+# sim     the long run of the cluster simulator: as long as it is let, or SEEDS seeds; SEED for one
+#         that is known
 # fix     put right what can be put right mechanically
 # bench   the measurements; see benches/README.md
 # instructions
@@ -15,15 +17,18 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := verify
 
 CARGO ?= cargo
-CRATES := topology oracle manifest adminproto hostproto controller agent import lab cli benches tests
+CRATES := topology oracle manifest adminproto hostproto controller agent import lab cli benches \
+  simulator tests
 # Seconds to each fuzz target.
 FUZZ_SECONDS ?= 60
 # Histories of the long run; `make verify` runs 200.
 HISTORIES ?= 10000
+# Seeds of the long run of the simulator; without end if empty.
+SEEDS ?=
 # The seed to run them from; a random one, which is printed, if empty.
 SEED ?=
 
-.PHONY: demo test planted histories verify fix bench packages format lint alone docs \
+.PHONY: demo test planted histories sim verify fix bench packages format lint alone docs \
   build-benches instructions fuzz deny
 
 demo: packages
@@ -36,11 +41,16 @@ test: packages
 # own that nothing else shares.
 planted:
 	$(CARGO) test -p spanwire-topology --features planted-bugs --test histories planted
+	RUST_BACKTRACE=0 $(CARGO) test -p spanwire-simulator --features planted-bugs --test planted
 
 # The names of both tests end alike, so the planted bugs are not among them.
 histories:
 	SPANWIRE_HISTORIES=$(HISTORIES) $(if $(SEED),SPANWIRE_SEED=$(SEED)) \
 	  $(CARGO) test -p spanwire-topology --test histories transactions -- --nocapture
+
+# SPANWIRE_SIM_TRACE=1 tells all that happens.
+sim:
+	SEEDS=$(SEEDS) SEED=$(SEED) $(CARGO) run --release -p spanwire-simulator
 
 verify: packages format lint alone test planted docs build-benches instructions fuzz deny
 	@echo "verify: all of it holds"
@@ -69,6 +79,7 @@ format:
 lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy -p spanwire-topology --features planted-bugs --all-targets -- -D warnings
+	$(CARGO) clippy -p spanwire-simulator --features planted-bugs --all-targets -- -D warnings
 
 # A crate that only builds because another one switches a feature on is found here.
 alone:

@@ -37,6 +37,8 @@ pub const READ_RETRY: Duration = Duration::from_millis(200);
 pub const READ_WAIT: Duration = Duration::from_secs(10);
 /// Questions about the state being current on their way at one time.
 pub const READ_ROUNDS_MAX: usize = 4;
+/// Reads that wait for the next question.
+pub const READS_MAX: usize = 16_384;
 /// How long a replica that was offered a snapshot may say nothing before it is offered one again.
 pub const SNAPSHOT_STALL: Duration = Duration::from_secs(3);
 /// Entries at the start of a log that are cut with the first snapshot, whatever is to be kept: whoever

@@ -3,7 +3,7 @@
 //!
 //! Reads that come while a question is on its way share the next one.
 
-use crate::limits::{READ_RETRY, READ_ROUNDS_MAX};
+use crate::limits::{READ_RETRY, READ_ROUNDS_MAX, READS_MAX};
 use crate::planted::{self, Bug};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -51,9 +51,11 @@ impl Reads {
         }
     }
 
-    /// A caller begins to wait.
+    /// A caller begins to wait. One too many is sent away, by dropping its reply.
     pub(super) fn insert(&mut self, reply: ReadReply) {
-        self.waiting.push(reply);
+        if self.waiting.len() < READS_MAX {
+            self.waiting.push(reply);
+        }
     }
 
     /// The contexts of questions to ask now; `has_leader` says whether there is anyone to ask.

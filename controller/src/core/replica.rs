@@ -161,8 +161,11 @@ impl<S: LogStore> Replica<S> {
     pub(crate) fn process(&mut self, command: Command) -> bool {
         match command {
             Command::Request { id, what, reply } => {
-                self.waiting.insert(id, what, reply, self.now.elapsed);
-                self.try_requests();
+                let leader = (self.node.leader(), self.node.term());
+                let now = self.now.elapsed;
+                if self.waiting.insert(id, what.clone(), reply, leader, now) {
+                    self.try_request(id, what);
+                }
             }
             Command::Read { reply } => {
                 self.reads.insert(reply);
@@ -236,13 +239,19 @@ impl<S: LogStore> Replica<S> {
         let (leader, term) = (self.node.leader(), self.node.term());
         self.tried_with = (leader, term);
         for (id, what) in self.waiting.due(leader, term, self.now.elapsed) {
-            if leader == self.node.id() {
-                if let Some(answer) = self.propose(id, &what) {
-                    self.waiting.process_answer(&id, answer);
-                }
-            } else {
-                self.transport.send(leader, PeerMessage::Forward { id, what });
+            self.try_request(id, what);
+        }
+    }
+
+    fn try_request(&mut self, id: RequestId, what: Request) {
+        let leader = self.node.leader();
+        if leader == self.node.id() {
+            if let Some(answer) = self.propose(id, &what) {
+                self.waiting.process_answer(&id, answer);
             }
+        } else {
+            // If it does not arrive, it is tried again.
+            self.transport.send(leader, PeerMessage::Forward { id, what });
         }
     }
 

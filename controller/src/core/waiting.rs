@@ -39,10 +39,20 @@ struct Try {
 }
 
 impl WaitingRequests {
-    /// A caller begins to wait.
-    pub(super) fn insert(&mut self, id: RequestId, what: Request, reply: Reply, now: Duration) {
-        let waiting = Waiting { what, reply, asked_at: now, tried: None, later: None };
+    /// A caller begins to wait. True if the request is to be tried at once, with the leader of a term;
+    /// `leader` is 0 if none is known.
+    pub(super) fn insert(
+        &mut self,
+        id: RequestId,
+        what: Request,
+        reply: Reply,
+        (leader, term): (u64, u64),
+        now: Duration,
+    ) -> bool {
+        let tried = (leader != 0).then_some(Try { at: now, leader, term });
+        let waiting = Waiting { what, reply, asked_at: now, tried, later: None };
         self.0.insert(id, waiting);
+        tried.is_some()
     }
 
     /// The requests to be tried now with the leader of a term; `leader` is 0 if none is known.
@@ -138,7 +148,7 @@ mod tests {
     fn mk(what: Request) -> (WaitingRequests, oneshot::Receiver<Result<Answer, ProposeError>>) {
         let mut waiting = WaitingRequests::default();
         let (reply, received) = oneshot::channel();
-        waiting.insert(ID, what, reply, Duration::ZERO);
+        assert!(!waiting.insert(ID, what, reply, (0, 0), Duration::ZERO));
         (waiting, received)
     }
 
@@ -159,6 +169,14 @@ mod tests {
         let retry = u64::try_from(REQUEST_RETRY.as_millis()).unwrap();
         assert_eq!(due(3, 3, 4 + retry), 0);
         assert_eq!(due(3, 3, 5 + retry), 1, "it may have been lost");
+    }
+
+    #[test]
+    fn a_request_is_tried_at_once_where_the_leader_is_known() {
+        let mut waiting = WaitingRequests::default();
+        let (reply, _received) = oneshot::channel();
+        assert!(waiting.insert(ID, mk_command(), reply, (2, 1), Duration::ZERO));
+        assert_eq!(waiting.due(2, 1, Duration::ZERO).len(), 0, "it is on its way");
     }
 
     #[test]
