@@ -34,6 +34,11 @@ impl Loads {
         self.0.lock().insert(replica, (streams, Instant::now()));
     }
 
+    /// What a replica said last.
+    pub fn of(&self, replica: u64) -> Option<u32> {
+        self.0.lock().get(&replica).map(|(streams, _)| *streams)
+    }
+
     /// What the replicas that can serve said last. Those that are silent cannot.
     fn fresh(&self) -> Vec<u32> {
         let mut loads = self.0.lock();

@@ -112,12 +112,20 @@ impl PreparedController {
         let stopped = CancellationToken::new();
         let channel = CoreChannel::new();
         let closing = CancellationToken::new();
-        let peer = PeerService::new(identity, shared.clone(), channel.commands(), closing.clone());
-        let replica_config = ReplicaConfig::new(identity.replica_id, advertised, config.limits);
-        let links = Links::new(identity, channel.commands(), shared.metrics.clone());
+        let (id, limits) = (identity.replica_id, config.limits);
+        let replica_config = ReplicaConfig::new(id, advertised.clone(), limits);
+        let links = Links::new(identity, advertised, channel.commands(), shared.clone());
+        let transport = Box::new(links.clone());
+        let peer = PeerService::new(
+            identity,
+            shared.clone(),
+            channel.commands(),
+            links.clone(),
+            closing.clone(),
+        );
         let opened = spawn_blocking({
             let shared = shared.clone();
-            move || Replica::open(replica_config, Arc::new(log), shared, Box::new(links))
+            move || Replica::open(replica_config, Arc::new(log), shared, transport)
         });
         let replica = opened.await.map_err(join_error)??;
         let is_alone = replica.node().is_sole_voter();
@@ -150,6 +158,7 @@ impl PreparedController {
             tasks,
             draining,
             closing,
+            links,
             stopped,
         };
         if is_alone && let Err(error) = controller.wait_alone().await {
@@ -232,6 +241,7 @@ pub struct RunningController {
     draining: CancellationToken,
     /// The streams of other replicas are to end.
     closing: CancellationToken,
+    links: Links,
     stopped: CancellationToken,
 }
 
@@ -375,7 +385,8 @@ impl Drop for RunningController {
         self.draining.cancel();
         self.closing.cancel();
         self.server.abort();
-        // The links of the core hold its channel open.
+        self.links.close();
+        // Whatever is left holds its channel open.
         self.stopped.cancel();
     }
 }

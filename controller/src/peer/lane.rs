@@ -1,9 +1,9 @@
 //! One stream to one replica: a queue, and the task that connects, sends, and connects again.
 
+use super::links::Own;
 use super::server::{PEER_METADATA, RELEASE, REMOVED};
 use super::{PEER_VERSION, PeerMessage};
 use crate::core::Command;
-use crate::data_dir::Identity;
 use crate::limits::{
     PEER_CONNECT_WAIT, PEER_KEEPALIVE_INTERVAL, PEER_KEEPALIVE_WAIT, PEER_QUEUE_BYTES_MAX,
     PEER_QUEUE_MESSAGES_MAX, PEER_REFUSED_WAIT, PEER_RETRY_MAX, PEER_RETRY_MIN,
@@ -34,6 +34,14 @@ pub(super) enum Purpose {
     Raft,
     /// What is large and can wait.
     Bulk,
+}
+
+/// Whom a stream goes to.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) to: u64,
+    pub(super) address: String,
+    pub(super) purpose: Purpose,
 }
 
 /// A stream to a replica. Dropped, it ends.
@@ -81,23 +89,15 @@ impl Lane {
     /// Begins to connect.
     pub(super) fn start(
         runtime: &Handle,
-        identity: Identity,
-        to: u64,
-        address: &str,
-        purpose: Purpose,
+        own: Arc<Own>,
+        target: Target,
         commands: SyncSender<Command>,
     ) -> Lane {
         let room = Arc::new(Semaphore::new(PEER_QUEUE_BYTES_MAX / PERMIT_BYTES));
         let queue = Arc::new(Queue { sender: Mutex::new(None), room });
         let stop = CancellationToken::new();
-        let task = Task {
-            identity,
-            to,
-            address: address.to_owned(),
-            purpose,
-            commands,
-            queue: queue.clone(),
-        };
+        let Target { to, address, purpose } = target;
+        let task = Task { own, to, address, purpose, commands, queue: queue.clone() };
         let stopped = stop.clone();
         runtime.spawn(async move {
             tokio::select! {
@@ -115,7 +115,7 @@ impl Lane {
 }
 
 struct Task {
-    identity: Identity,
+    own: Arc<Own>,
     to: u64,
     address: String,
     purpose: Purpose,
@@ -182,13 +182,15 @@ impl Task {
                 return Ended { was_up: false, status };
             }
         };
+        let Own { identity, .. } = &*self.own;
         let hello = wire::Envelope {
             message: Some(wire::envelope::Message::Hello(wire::PeerHello {
                 version: PEER_VERSION,
-                cluster_id: self.identity.cluster_id.0.to_vec(),
-                from: self.identity.replica_id,
+                cluster_id: identity.cluster_id.0.to_vec(),
+                from: identity.replica_id,
                 to: self.to,
                 release: RELEASE.to_owned(),
+                address: self.own.address(),
             })),
         };
         let queued = ReceiverStream::new(self.queue.open());

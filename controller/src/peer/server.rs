@@ -1,13 +1,13 @@
 //! What other replicas ask of this one, over gRPC.
 
-use super::{PEER_VERSION, PeerMessage};
+use super::{Links, PEER_VERSION, PeerMessage};
 use crate::core::Command;
 use crate::data_dir::Identity;
 use crate::limits::{
     PEER_HELLO_WAIT, PEER_HOSTS_NAMED_MAX, PEER_MESSAGE_BYTES_MIN, PEER_MESSAGES_BYTES_MAX,
 };
 use crate::shared::Shared;
-use crate::state::wire;
+use crate::state::{check_address, wire};
 use crate::telemetry;
 use prost::Message as _;
 use spanwire_hostproto::ClusterId;
@@ -43,28 +43,30 @@ pub struct PeerService {
     identity: Identity,
     shared: Arc<Shared>,
     commands: SyncSender<Command>,
+    links: Links,
     room: Arc<Semaphore>,
     closing: CancellationToken,
 }
 
 impl PeerService {
-    /// The service over the channel of a core. Streams end when `closing` is cancelled.
+    /// The service over the channel of a core. Whoever speaks to it is answered over `links`. Streams end when `closing` is cancelled.
     pub(crate) fn new(
         identity: Identity,
         shared: Arc<Shared>,
         commands: SyncSender<Command>,
+        links: Links,
         closing: CancellationToken,
     ) -> PeerService {
         let room = Arc::new(Semaphore::new(PEER_MESSAGES_BYTES_MAX / PERMIT_BYTES));
-        PeerService { identity, shared, commands, room, closing }
+        PeerService { identity, shared, commands, links, room, closing }
     }
 
-    /// Checks who opens a stream, and returns its identity.
-    fn check_hello(&self, first: Option<wire::Envelope>) -> Result<u64, Status> {
+    /// Checks who opens a stream, and returns its identity and address.
+    fn check_hello(&self, first: Option<wire::Envelope>) -> Result<(u64, String), Status> {
         let Some(OnWire::Hello(hello)) = first.and_then(|envelope| envelope.message) else {
             return Err(Status::invalid_argument("the first message of a stream is a hello"));
         };
-        let wire::PeerHello { version, cluster_id, from, to, release } = hello;
+        let wire::PeerHello { version, cluster_id, from, to, release, address } = hello;
         check_version(version, &format!("replica {from}"), &release)?;
         let Identity { cluster_id: own_cluster, replica_id } = self.identity;
         if cluster_id != own_cluster.0 {
@@ -84,8 +86,11 @@ impl PeerService {
                 "replica {from} cannot speak to replica {replica_id}: each has an identity of its own"
             )));
         }
+        if !address.is_empty() {
+            check_address(&address).map_err(Status::invalid_argument)?;
+        }
         self.check_removed(from)?;
-        Ok(from)
+        Ok((from, address))
     }
 
     fn check_removed(&self, from: u64) -> Result<(), Status> {
@@ -138,7 +143,8 @@ impl PeerService {
     async fn process_deliver(&self, mut inbound: Streaming<wire::Envelope>) -> Result<(), Status> {
         let first = timeout(PEER_HELLO_WAIT, inbound.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no hello came"))??;
-        let from = self.check_hello(first).inspect_err(telemetry::peer_refused)?;
+        let (from, address) = self.check_hello(first).inspect_err(telemetry::peer_refused)?;
+        let _met = self.links.meet(from, &address);
         self.take_messages(from, &mut inbound).await
     }
 }
