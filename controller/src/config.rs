@@ -33,6 +33,14 @@ pub struct Config {
     /// Address and port for clients and hosts. Port 0 takes any free one.
     #[serde(default = "listen_default")]
     pub listen: SocketAddr,
+    /// Where the other replicas of a cluster reach this one, as `host:port`. Absent, it is the address
+    /// that is listened on; if that is all addresses (`0.0.0.0`), a cluster needs this.
+    #[serde(default)]
+    pub advertise: Option<String>,
+    /// With an empty data directory: wait to be added to a cluster, instead of founding one.
+    /// Otherwise it changes nothing.
+    #[serde(default)]
+    pub join: bool,
     /// Address and port of the Prometheus metrics (`/metrics`); none if absent.
     #[serde(default)]
     pub metrics_listen: Option<SocketAddr>,
@@ -103,6 +111,8 @@ impl Config {
         Config {
             data_dir: data_dir.into(),
             listen: LISTEN_DEFAULT,
+            advertise: None,
+            join: false,
             metrics_listen: None,
             limits: Limits::default(),
         }

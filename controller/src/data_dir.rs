@@ -7,7 +7,8 @@
 //! ```
 
 use crate::consensus::{LogStore, log::LogBounds};
-use crate::consensus::{RedbLog, StoreError, node};
+use crate::consensus::{RedbLog, StoreError, Write, node};
+use raft::eraftpb::ConfState;
 use serde::Deserialize;
 use spanwire_hostproto::ClusterId;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -96,9 +97,58 @@ struct IdentityFile {
     replica_id: u64,
 }
 
+/// A data directory without an identity that is ours until this is dropped.
+#[derive(Debug)]
+pub struct EmptyDataDir {
+    path: PathBuf,
+    log: RedbLog,
+    lock: File,
+}
+
+/// A data directory that was taken.
+#[derive(Debug)]
+pub enum Taken {
+    /// It has an owner.
+    Owned(DataDir, RedbLog),
+    /// It has none yet.
+    Empty(EmptyDataDir),
+}
+
+impl EmptyDataDir {
+    /// Founds a cluster of one. A crash on the way leaves a log without entries, and the next start
+    /// does this again.
+    pub fn found(self) -> Result<(DataDir, RedbLog), DataDirError> {
+        node::bootstrap(&self.log, &[FOUNDER])?;
+        self.own(Identity { cluster_id: ClusterId(rand::random()), replica_id: FOUNDER })
+    }
+
+    /// Makes it that of a replica which was added to a cluster: what the log has, others will say. A
+    /// crash on the way leaves a directory without an identity.
+    pub fn admit(self, identity: Identity) -> Result<(DataDir, RedbLog), DataDirError> {
+        // A cluster may have been founded here, and not to the end.
+        let conf_state = Some(ConfState::default());
+        self.log.write(&Write { conf_state, ..Write::default() })?;
+        self.own(identity)
+    }
+
+    fn own(self, identity: Identity) -> Result<(DataDir, RedbLog), DataDirError> {
+        let EmptyDataDir { path, log, lock } = self;
+        write_identity(&path, identity)?;
+        Ok((DataDir { identity, _lock: lock }, log))
+    }
+}
+
 impl DataDir {
     /// Takes a data directory, and founds a cluster if there is nothing in it.
     pub fn open(path: &Path) -> Result<(DataDir, RedbLog), DataDirError> {
+        match DataDir::take(path)? {
+            Taken::Owned(data_dir, log) => Ok((data_dir, log)),
+            Taken::Empty(empty) => empty.found(),
+        }
+    }
+
+    /// Takes a data directory.
+    pub fn take(path: &Path) -> Result<Taken, DataDirError> {
         let io = |action, source| DataDirError::Io { action, path: path.to_owned(), source };
         // Nobody else has business with the log: it holds every tenant's addresses.
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
@@ -111,11 +161,14 @@ impl DataDir {
             Err(source) => return Err(io("read the identity in", source)),
         };
         let log = RedbLog::open(path)?;
-        let identity = match identity {
-            Some(identity) => identity,
-            None => found_cluster(path, &identity_path, &log)?,
-        };
-        Ok((DataDir { identity, _lock: lock }, log))
+        if let Some(identity) = identity {
+            return Ok(Taken::Owned(DataDir { identity, _lock: lock }, log));
+        }
+        if log.bounds() != (LogBounds { first_index: 1, last_index: 0 }) {
+            let problem = "it is missing, but there is a log with entries".to_owned();
+            return Err(DataDirError::Identity { path: identity_path, problem });
+        }
+        Ok(Taken::Empty(EmptyDataDir { path: path.to_owned(), log, lock }))
     }
 
     /// Whose directory it is.
@@ -165,15 +218,9 @@ fn parse_cluster_id(text: &str) -> Option<ClusterId> {
     u128::from_str_radix(text, 16).ok().map(|number| ClusterId(number.to_be_bytes()))
 }
 
-/// Founds a cluster of one. A crash on the way leaves a log without entries, and the next start
-/// does this again.
-fn found_cluster(directory: &Path, path: &Path, log: &RedbLog) -> Result<Identity, DataDirError> {
-    if log.bounds() != (LogBounds { first_index: 1, last_index: 0 }) {
-        let problem = "it is missing, but there is a log with entries".to_owned();
-        return Err(DataDirError::Identity { path: path.to_owned(), problem });
-    }
-    node::bootstrap(log, &[FOUNDER])?;
-    let identity = Identity { cluster_id: ClusterId(rand::random()), replica_id: FOUNDER };
+/// Writes whose directory it is: last of all, and whole or not at all.
+fn write_identity(directory: &Path, identity: Identity) -> Result<(), DataDirError> {
+    let path = directory.join("identity.toml");
     let text = format!(
         "# Whose data this is. Written once; do not edit.\n\
          format = {FORMAT}\ncluster_id = \"{}\"\nreplica_id = {}\n",
@@ -184,15 +231,10 @@ fn found_cluster(directory: &Path, path: &Path, log: &RedbLog) -> Result<Identit
         let mut file = File::create(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&temporary, path)?;
+        fs::rename(&temporary, &path)?;
         File::open(directory)?.sync_all()
     };
-    write().map_err(|source| DataDirError::Io {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(identity)
+    write().map_err(|source| DataDirError::Io { action: "write", path: path.clone(), source })
 }
 
 #[cfg(test)]
@@ -228,6 +270,23 @@ mod tests {
         open(root.path()).unwrap();
         fs::remove_file(root.path().join("identity.toml")).unwrap();
         open(root.path()).unwrap();
+    }
+
+    #[test]
+    fn whoever_is_admitted_has_its_identity_and_no_members() {
+        let root = tempfile::tempdir().unwrap();
+        // A founding that was cut off leaves its members.
+        open(root.path()).unwrap();
+        fs::remove_file(root.path().join("identity.toml")).unwrap();
+        let Taken::Empty(empty) = DataDir::take(root.path()).unwrap() else {
+            panic!("it has no identity")
+        };
+        assert!(matches!(DataDir::take(root.path()), Err(DataDirError::InUse { .. })));
+        let identity = Identity { cluster_id: ClusterId([7; 16]), replica_id: 3 };
+        drop(empty.admit(identity).unwrap());
+        let (data_dir, log) = DataDir::open(root.path()).unwrap();
+        assert_eq!(data_dir.identity(), identity);
+        assert_eq!(log.initial_state().unwrap().1, ConfState::default());
     }
 
     #[test]

@@ -26,6 +26,12 @@ pub enum ControllerError {
         /// Why.
         source: std::io::Error,
     },
+    /// The address for the other replicas is none.
+    #[error("advertise: {problem}")]
+    Advertise {
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The state does not include the log after a long while.
     #[error("the log was not applied within {seconds} s; see the log for what holds it up")]
     NotCurrent {

@@ -18,9 +18,11 @@
 //! * [`history`]: from changes to watches.
 //! * [`past`]: states as they were, made again from the log.
 //! * [`api`]: the services.
+//! * [`balance`]: which replica serves which hosts.
 //! * [`tasks`]: every thread, task and channel, in one picture.
 
 pub mod api;
+pub mod balance;
 pub mod config;
 pub mod consensus;
 mod controller;
@@ -41,5 +43,5 @@ pub mod tasks;
 mod telemetry;
 
 pub use config::{Config, ConfigError};
-pub use controller::{Controller, RunningController};
+pub use controller::{Controller, PreparedController, RunningController};
 pub use error::ControllerError;

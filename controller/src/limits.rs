@@ -112,6 +112,58 @@ pub const WAIT_PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// [`WAIT_PROGRESS_INTERVAL`].
 pub const WAIT_PROGRESS_INTERVAL_FIRST: Duration = Duration::from_millis(2);
 
+/// The largest message between replicas: the largest log entry, and what is around it.
+pub const PEER_MESSAGE_BYTES_MAX: usize = ADMIN_REQUEST_BYTES_MAX + (1 << 20);
+/// Messages to one replica that wait on one stream. Those beyond it are dropped.
+pub const PEER_QUEUE_MESSAGES_MAX: usize = 1024;
+/// Bytes of the messages to one replica that wait on one stream. Those beyond it are dropped.
+pub const PEER_QUEUE_BYTES_MAX: usize = 192 << 20;
+/// Forwarded commands of more bytes do not go the way of the Raft messages.
+pub const PEER_SMALL_BYTES_MAX: usize = 64 << 10;
+/// Messages of other replicas that wait for the core. When there are so many, they are left to wait
+/// in the connections they come on.
+pub const PEER_MESSAGES_MAX: usize = 4096;
+/// Bytes of the messages of other replicas that wait for the core.
+pub const PEER_MESSAGES_BYTES_MAX: usize = 256 << 20;
+/// What a message of another replica counts for at least, so that bytes bound the number as well.
+pub const PEER_MESSAGE_BYTES_MIN: usize = PEER_MESSAGES_BYTES_MAX / PEER_MESSAGES_MAX;
+/// How long another replica may take to accept a connection.
+pub const PEER_CONNECT_WAIT: Duration = Duration::from_secs(2);
+/// Time between two keepalive pings on a connection to another replica.
+pub const PEER_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// How long another replica may take to answer one.
+pub const PEER_KEEPALIVE_WAIT: Duration = Duration::from_secs(3);
+/// The first wait before another replica is connected to again; each is twice the one before.
+pub const PEER_RETRY_MIN: Duration = Duration::from_millis(50);
+/// The longest of these waits.
+pub const PEER_RETRY_MAX: Duration = Duration::from_secs(1);
+/// How long to wait before a replica that refused this one is tried again: somebody must act first.
+pub const PEER_REFUSED_WAIT: Duration = Duration::from_secs(5);
+/// How long another replica has to say who it is after it opened a stream.
+pub const PEER_HELLO_WAIT: Duration = Duration::from_secs(5);
+/// Sessions looked at before the writer gets its turn, and sent in one message to another replica.
+pub const PEER_HOSTS_AT_ONCE: usize = 256;
+/// Bytes of the sessions in one message to another replica, unless one alone is larger.
+pub const PEER_HOSTS_BYTES_MAX: usize = 1 << 20;
+/// Hosts that another replica may ask for by name at one time.
+pub const PEER_HOSTS_NAMED_MAX: usize = 10_000;
+/// How long a controller that stops waits for another to lead in its place.
+pub const HAND_OVER_WAIT: Duration = Duration::from_secs(2);
+/// How long it waits before it asks for that again.
+pub const HAND_OVER_RETRY: Duration = Duration::from_millis(500);
+
+/// How often replicas tell each other how many hosts they serve, and let go of hosts if they serve
+/// too many.
+pub const BALANCE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long what another replica said of its hosts holds.
+pub const LOAD_HOLDS: Duration = Duration::from_secs(5);
+/// How long a host stays before it is let go for the sake of balance.
+pub const BALANCE_STAY: Duration = Duration::from_secs(30);
+/// Time in which a replica without a leader lets go of its hosts.
+pub const RELEASE_TIME: Duration = Duration::from_secs(2);
+/// Time between two groups of them.
+pub const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
+
 /// gRPC streams on one connection.
 pub const CONNECTION_STREAMS_MAX: u32 = 1024;
 /// Time between two keepalive pings on a connection.
@@ -133,6 +185,11 @@ const _: () = {
     assert!(PROPOSAL_BYTES_MIN * PROPOSALS_MAX == PROPOSALS_BYTES_MAX);
     // Permits of the semaphore are counted in KiB.
     assert!(PROPOSAL_BYTES_MIN.is_multiple_of(1024));
+    assert!(PEER_MESSAGE_BYTES_MIN * PEER_MESSAGES_MAX == PEER_MESSAGES_BYTES_MAX);
+    assert!(PEER_MESSAGE_BYTES_MIN.is_multiple_of(1024));
+    assert!(PEER_MESSAGE_BYTES_MAX <= PEER_MESSAGES_BYTES_MAX);
+    assert!(PEER_MESSAGE_BYTES_MAX <= PEER_QUEUE_BYTES_MAX);
+    assert!(BALANCE_INTERVAL.as_millis() < LOAD_HOLDS.as_millis());
     assert!(LOG_ENTRIES_KEPT < SNAPSHOT_ENTRIES);
     assert!(STREAM_END_WAIT.as_millis() < DRAIN_WAIT.as_millis());
     assert!(LIST_PAGE_OBJECTS_MAX <= LIST_PAGE_SCAN_MAX);

@@ -2,10 +2,14 @@
 //! process.
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use std::sync::atomic::AtomicU64;
+
+/// Counters of what happens with each other replica, by its identity.
+pub type PerReplica = Family<Vec<(&'static str, String)>, Counter>;
 
 /// The counters of a controller.
 #[derive(Debug, Clone)]
@@ -24,6 +28,10 @@ pub struct Metrics {
     pub snapshots: Counter,
     /// Streams of hosts that were opened.
     pub host_streams_opened: Counter,
+    /// Messages to other replicas that were given to a connection.
+    pub peer_messages_sent: PerReplica,
+    /// Messages to other replicas that were dropped, without a connection or room in it.
+    pub peer_messages_dropped: PerReplica,
     /// Sampled when asked for: see [`Sample`].
     sampled: Sampled,
 }
@@ -68,6 +76,8 @@ impl Metrics {
             log_batch_transactions: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             snapshots: Counter::default(),
             host_streams_opened: Counter::default(),
+            peer_messages_sent: PerReplica::default(),
+            peer_messages_dropped: PerReplica::default(),
             sampled: Sampled::default(),
         };
         let registry = metrics.mk_registry();
@@ -84,6 +94,8 @@ impl Metrics {
             log_batch_transactions,
             snapshots,
             host_streams_opened,
+            peer_messages_sent,
+            peer_messages_dropped,
             sampled,
         } = self.clone();
         let Sampled {
@@ -105,6 +117,10 @@ impl Metrics {
         all.register("log_batch_transactions", help, log_batch_transactions);
         all.register("snapshots", "Snapshots taken", snapshots);
         all.register("host_streams_opened", "Streams of hosts opened", host_streams_opened);
+        let help = "Messages to another replica given to a connection";
+        all.register("peer_messages_sent", help, peer_messages_sent);
+        let help = "Messages to another replica dropped, without a connection or room in it";
+        all.register("peer_messages_dropped", help, peer_messages_dropped);
         all.register("revision", "Revision of the state", revision);
         all.register("applied_index", "The last log entry applied", applied_index);
         all.register("hosts_connected", "Hosts with an open stream", hosts_connected);

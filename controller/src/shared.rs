@@ -1,5 +1,6 @@
 //! What the core thread and the tasks share.
 
+use crate::balance::Loads;
 use crate::config::Limits;
 use crate::data_dir::Identity;
 use crate::history::{History, mk_transition};
@@ -85,6 +86,8 @@ pub struct Shared {
     pub standing: watch::Sender<Standing>,
     /// The revision of the state; changes after whatever was written is readable.
     pub revision: watch::Sender<Revision>,
+    /// How many hosts the other replicas serve.
+    pub loads: Loads,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -100,6 +103,7 @@ impl Shared {
             publisher: Publisher::new(identity.cluster_id, change_log_bytes, item_cache_bytes),
             standing: watch::Sender::new(Standing::of_follower(identity.replica_id)),
             revision: watch::Sender::new(0),
+            loads: Loads::default(),
             metrics,
         }
     }

@@ -16,14 +16,20 @@
 //!  hosts ─── gRPC ───► │ HostService: a task a host              │  ▼      ▼
 //!                      │   session ► message ► stream            │  Shared { state, history,
 //!                      │   woken by Notify; no queue             │           publisher }
-//!                      └─────────────────────────────────────────┘         │ the log grew
+//!                      │   balance: lets hosts go                │         │ the log grew
+//!  replicas ─ gRPC ──► │ PeerService: a task a stream ───────────├──► commands
+//!  replicas ◄─ gRPC ── │ Links: two tasks a replica ◄────────────├─── spanwire-core
+//!                      └─────────────────────────────────────────┘         │
 //!                                                                          ▼
 //!                                                            spanwire-snapshot (1 thread, at times)
 //! ```
 //!
 //! | Channel | Capacity | When full |
 //! |---|---|---|
-//! | commands (sync channel) | `PROPOSALS_MAX` + 1; `PROPOSALS_BYTES_MAX` | callers wait, then UNAVAILABLE |
+//! | commands (sync channel), of callers | `PROPOSALS_MAX` + 1; `PROPOSALS_BYTES_MAX` | callers wait, then UNAVAILABLE |
+//! | commands, of other replicas | `PEER_MESSAGES_MAX`; `PEER_MESSAGES_BYTES_MAX` | their streams are not read |
+//! | messages to a replica (two mpsc) | `PEER_QUEUE_MESSAGES_MAX`; `PEER_QUEUE_BYTES_MAX` | dropped: the core sends anew |
+//! | admissions (mpsc), while it waits to be added | 1 | UNAVAILABLE |
 //! | outcome (oneshot) | 1 | - |
 //! | revision, standing, progress (watch) | the newest | older values are not needed |
 //! | events of a watch (mpsc) | `WATCH_CHANNEL_EVENTS` | it waits; passed by history, it ends |
@@ -35,8 +41,12 @@ use crate::api::{AdminService, HostService};
 use crate::error::ControllerError;
 use crate::limits::{
     ADMIN_REQUEST_BYTES_MAX, CONNECTION_STREAMS_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_WAIT,
+    PEER_MESSAGE_BYTES_MAX,
 };
+use crate::peer::{PeerService, WaitingService};
 use crate::shared::Shared;
+use crate::state::PEER_DESCRIPTOR_SET;
+use crate::state::wire::peer_server::PeerServer;
 use spanwire_adminproto::wire::admin_server::AdminServer;
 use spanwire_hostproto::limits::HOST_MESSAGE_BYTES_MAX;
 use spanwire_hostproto::wire::host_stream_server::HostStreamServer;
@@ -47,6 +57,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::server::HealthReporter;
+use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
 /// Starts the gRPC server on a listener. It stops when `draining` is cancelled and its streams have
 /// ended.
@@ -54,29 +65,64 @@ pub(crate) fn spawn_server(
     listener: TcpListener,
     admin: AdminService,
     host: HostService,
+    peer: PeerService,
     draining: CancellationToken,
-) -> Result<(JoinHandle<Result<(), tonic::transport::Error>>, HealthReporter), ControllerError> {
+) -> Result<(Served, HealthReporter), ControllerError> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(spanwire_adminproto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(spanwire_hostproto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
     let admin = AdminServer::new(admin).max_decoding_message_size(ADMIN_REQUEST_BYTES_MAX);
     let host = HostStreamServer::new(host).max_decoding_message_size(HOST_MESSAGE_BYTES_MAX);
-    // Without TCP_NODELAY the handshakes of thousands of streams wait for each other's packets.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = Server::builder()
+    let peer = PeerServer::new(peer).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX);
+    let server = mk_server()
+        .add_service(health_service)
+        .add_service(mk_reflection()?)
+        .add_service(admin)
+        .add_service(host)
+        .add_service(peer)
+        .serve_with_incoming_shutdown(mk_incoming(listener), draining.cancelled_owned());
+    Ok((tokio::spawn(server), health))
+}
+
+/// Starts the gRPC server of a controller that waits to be added to a cluster. It stops when
+/// `admitted` is cancelled and its answers are given.
+pub(crate) async fn spawn_waiting_server(
+    listener: TcpListener,
+    peer: WaitingService,
+    admitted: CancellationToken,
+) -> Result<Served, ControllerError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_not_serving::<AdminServer<AdminService>>().await;
+    health.set_not_serving::<HostStreamServer<HostService>>().await;
+    let server = mk_server()
+        .add_service(health_service)
+        .add_service(mk_reflection()?)
+        .add_service(PeerServer::new(peer))
+        .serve_with_incoming_shutdown(mk_incoming(listener), admitted.cancelled_owned());
+    Ok(tokio::spawn(server))
+}
+
+/// A gRPC server that runs.
+pub(crate) type Served = JoinHandle<Result<(), tonic::transport::Error>>;
+
+fn mk_server() -> Server {
+    Server::builder()
         .max_concurrent_streams(CONNECTION_STREAMS_MAX)
         // A host that lost its power is noticed; one that is merely slow answers pings.
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_WAIT))
-        .add_service(health_service)
-        .add_service(reflection)
-        .add_service(admin)
-        .add_service(host)
-        .serve_with_incoming_shutdown(incoming, draining.cancelled_owned());
-    Ok((tokio::spawn(server), health))
+}
+
+fn mk_incoming(listener: TcpListener) -> TcpIncoming {
+    // Without TCP_NODELAY the handshakes of thousands of streams wait for each other's packets.
+    TcpIncoming::from(listener).with_nodelay(Some(true))
+}
+
+fn mk_reflection() -> Result<ServerReflectionServer<impl ServerReflection>, ControllerError> {
+    Ok(tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(spanwire_adminproto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(spanwire_hostproto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(PEER_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?)
 }
 
 /// Says through the health service whether the replica serves, as it changes.

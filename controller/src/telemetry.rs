@@ -86,3 +86,35 @@ pub(crate) fn host_complained(host: &str, detail: &str) {
 pub(crate) fn host_broke_protocol(host: &str, detail: &str) {
     tracing::warn!(target: TARGET, host, detail, "host broke the protocol");
 }
+
+pub(crate) fn hosts_released(replica: u64, hosts: usize) {
+    tracing::warn!(target: TARGET, replica, hosts, "no leader is known: hosts are let go");
+}
+
+pub(crate) fn waits_to_be_added(address: SocketAddr) {
+    tracing::info!(target: TARGET, %address, "waits to be added to a cluster");
+}
+
+pub(crate) fn admitted(cluster: impl Display, replica: u64) {
+    tracing::info!(target: TARGET, %cluster, replica, "was added to a cluster");
+}
+
+pub(crate) fn peer_lost(replica: u64, address: &str, problem: &str) {
+    tracing::info!(target: TARGET, replica, address, problem, "no connection to a replica");
+}
+
+pub(crate) fn peer_refuses(replica: u64, address: &str, problem: &str) {
+    tracing::warn!(target: TARGET, replica, address, problem, "a replica refuses this one");
+}
+
+pub(crate) fn peer_refused(status: &tonic::Status) {
+    tracing::info!(target: TARGET, problem = status.message(), "refused a replica");
+}
+
+pub(crate) fn peer_message_refused(replica: u64, error: &dyn Display) {
+    tracing::warn!(target: TARGET, replica, %error, "ended the stream of a replica");
+}
+
+pub(crate) fn hands_over(to: u64) {
+    tracing::info!(target: TARGET, to, "hands leadership over");
+}

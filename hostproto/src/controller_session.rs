@@ -171,6 +171,12 @@ impl ControllerSession {
         self.refuse(Reason::Draining, &detail.into());
     }
 
+    /// This replica may be behind others, and does not catch up: refuses the host, which connects
+    /// elsewhere.
+    pub fn process_behind(&mut self, detail: impl Into<String>) {
+        self.refuse(Reason::Behind, &detail.into());
+    }
+
     /// The host was deleted: refuses it.
     pub fn process_deleted(&mut self) {
         let detail = format!(
@@ -451,6 +457,11 @@ impl ControllerSession {
     /// True once the refusal was handed out: the shell closes the stream.
     pub fn is_ended(&self) -> bool {
         matches!(self.state, State::Ended)
+    }
+
+    /// True once there is a reason to end the stream.
+    pub fn is_refused(&self) -> bool {
+        self.refusal.is_some() || self.is_ended()
     }
 
     /// Where the session is.

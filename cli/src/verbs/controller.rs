@@ -23,6 +23,12 @@ pub(crate) struct ControllerArgs {
     /// Address and port for clients and hosts [default: 127.0.0.1:6690].
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Where the other replicas of a cluster reach this one [default: where it listens].
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// With an empty data directory: wait to be added to a cluster, instead of founding one.
+    #[arg(long)]
+    join: bool,
     /// Address and port of the Prometheus metrics [default: none].
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<SocketAddr>,
@@ -53,16 +59,24 @@ fn config(args: &ControllerArgs) -> Result<Config, Failure> {
         config.data_dir.clone_from(data_dir);
     }
     config.listen = args.listen.unwrap_or(config.listen);
+    config.advertise = args.advertise.clone().or(config.advertise);
+    config.join |= args.join;
     config.metrics_listen = args.metrics_listen.or(config.metrics_listen);
     Ok(config)
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let fail = |error: ControllerError| Failure::caused("the controller stopped", &error);
-    let controller = Controller::start(config).await.map_err(fail)?;
+    let controller = tokio::select! {
+        signal = wait_for_stop() => {
+            tracing::info!(signal = signal?, "stopping before it served");
+            return Ok(());
+        }
+        started = Controller::start(config) => started.map_err(fail)?,
+    };
     tokio::select! {
         signal = wait_for_stop() => tracing::info!(signal = signal?, "stopping"),
-        // Its log failed: the shutdown says why.
+        // Its log failed, or it was removed from its cluster: the shutdown says why.
         () = controller.stopped() => {}
     }
     controller.shutdown().await.map_err(fail)

@@ -71,6 +71,18 @@ async fn discard(inbound: &mut Streaming<wire::HostMessage>) {
 }
 
 impl HostService {
+    /// A replica that may be behind others would leave a host in the past.
+    fn check_current(&self) -> Result<(), wire::Refused> {
+        let standing = self.core.shared().standing.borrow();
+        if standing.is_current {
+            return Ok(());
+        }
+        let problem =
+            if standing.leader == 0 { "knows of no leader" } else { "has not caught up yet" };
+        let detail = format!("replica {} {problem}: connect to another", standing.replica_id);
+        Err(refused(Reason::Behind, detail))
+    }
+
     /// Serves a host from its first message on. Errors are what to tell it last.
     async fn serve(
         &self,
@@ -97,6 +109,7 @@ impl HostService {
             }
         };
         let hello = Hello::from_first_message(first)?;
+        self.check_current()?;
         let (host, instance, revision) = (hello.host.clone(), hello.instance, hello.revision);
         let connected = tokio::task::spawn_blocking({
             let shared = shared.clone();

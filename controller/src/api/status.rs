@@ -3,8 +3,6 @@
 use super::AdminService;
 use super::blocking;
 use super::read::required_host;
-use crate::publisher::HostReport;
-use spanwire_adminproto::convert::from_key;
 use spanwire_adminproto::wire;
 use spanwire_topology::model::Kind;
 use tonic::Status;
@@ -36,7 +34,7 @@ impl AdminService {
                 for name in chunk {
                     match required_host(&engine, name) {
                         Ok(host) => {
-                            hosts.push(to_status(shared.publisher.report(&engine, host)));
+                            hosts.push(shared.publisher.report(&engine, host).to_wire());
                         }
                         // It was deleted since it was listed.
                         Err(_) if all => {}
@@ -64,40 +62,5 @@ impl AdminService {
                 applied_revision: standing.applied_index,
             }],
         }
-    }
-}
-
-fn to_status(report: HostReport) -> wire::HostAgentStatus {
-    let HostReport {
-        name,
-        connected_since_ms,
-        realized_revision,
-        view_revision,
-        status,
-        rejections,
-    } = report;
-    let rejections = rejections.into_iter().map(|(item, object, reason)| wire::HostRejection {
-        object: object.as_ref().map(from_key),
-        item: item.to_string(),
-        reason,
-    });
-    let answer = wire::HostAgentStatus {
-        host: name.to_string(),
-        connected: connected_since_ms.is_some(),
-        connected_since_ms: connected_since_ms.unwrap_or_default(),
-        realized_revision,
-        view_revision,
-        rejections: rejections.collect(),
-        ..wire::HostAgentStatus::default()
-    };
-    let Some(status) = status else { return answer };
-    wire::HostAgentStatus {
-        agent_version: status.agent_version,
-        datapath: status.datapath,
-        drift_repaired: status.drift.repaired_total,
-        drift_last: status.drift.findings.last().cloned().unwrap_or_default(),
-        bytes_sent: status.sent_bytes,
-        batches_sent: status.sent_batches,
-        ..answer
     }
 }

@@ -133,6 +133,20 @@ impl CoreHandle {
         self.request(RequestId::random(), Request::Transfer(to), 0).await.map(|_| ())
     }
 
+    /// Lets another replica lead if this one does, whichever is best. Says which one was asked to;
+    /// `None` if this one does not lead, or there is none.
+    pub async fn hand_over(&self) -> Option<u64> {
+        let (reply, asked) = oneshot::channel();
+        self.send(Command::HandOver { reply }).ok()?;
+        timeout(READ_WAIT, asked).await.ok()?.ok().flatten()
+    }
+
+    /// Tells the other replicas how many hosts are served here. They may not hear of it.
+    pub(crate) fn tell_load(&self, streams: u32) {
+        // The next one says it again.
+        let _ = self.send(Command::Load(streams));
+    }
+
     async fn request(
         &self,
         id: RequestId,

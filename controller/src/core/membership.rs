@@ -79,6 +79,14 @@ impl View<'_> {
         if let Some(plan) = self.check_quorum(&voters, &after, change.force) {
             return plan;
         }
+        if !add.is_empty() && self.address.is_empty() {
+            return Plan::Refused(format!(
+                "nobody knows where to reach replica {}, which leads: it listens on all addresses. \
+                 Set `advertise` in its configuration to one that the others reach it at, and \
+                 restart it",
+                self.replica_id
+            ));
+        }
         if !add.is_empty() && self.has_first_entry {
             return Plan::SnapshotFirst;
         }

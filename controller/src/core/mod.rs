@@ -29,7 +29,7 @@ use crate::consensus::log::LogBounds;
 use crate::consensus::node::ELECTION_TICKS;
 use crate::consensus::transfer::CHUNK_BYTES;
 use crate::consensus::{LogStore, PeerProgress};
-use crate::limits::{PROPOSALS_MAX, TICK};
+use crate::limits::{PEER_MESSAGES_MAX, PROPOSALS_MAX, TICK};
 use crate::past::Past;
 use crate::peer::{PeerMessage, Request};
 use crate::shared::{Shared, Standing};
@@ -41,17 +41,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Told what became of a request.
 pub type Reply = oneshot::Sender<Result<Answer, ProposeError>>;
 /// Told when the state is current for a read.
 pub type ReadReply = oneshot::Sender<()>;
-
-/// Messages of other replicas that wait for the core. When it is full they are left to wait in the
-/// connections they come on.
-pub const PEER_MESSAGES_MAX: usize = 4096;
 
 /// What a replica needs to know.
 #[derive(Debug, Clone)]
@@ -162,9 +158,18 @@ pub(crate) enum Command {
         from: u64,
         /// What it says.
         message: PeerMessage,
+        /// Its place among the messages that wait.
+        room: OwnedSemaphorePermit,
     },
     /// Messages to a replica found no way.
     Unreachable(u64),
+    /// Hand leadership over, if this replica leads, to whoever is best; say to whom.
+    HandOver {
+        /// Who is told.
+        reply: oneshot::Sender<Option<u64>>,
+    },
+    /// Tell the others how many hosts are served here.
+    Load(u32),
     /// Another replica says that this one is no member any more.
     Removed(String),
     /// Finish what was asked for before, and stop.
@@ -209,7 +214,7 @@ impl Default for CoreChannel {
 
 impl Core {
     /// Starts the thread. `stopped` is cancelled when it ends, for whatever reason, and `held` is
-    /// dropped.
+    /// dropped. Whoever cancels `stopped` ends the thread, before its next step.
     pub fn start<S: LogStore>(
         replica: Replica<S>,
         channel: CoreChannel,
@@ -222,11 +227,11 @@ impl Core {
         let CoreChannel { commands, received } = channel;
         let thread = Builder::new().name("spanwire-core".to_owned()).spawn(move || {
             // Held by the thread, so that it is cancelled by a panic as well.
-            let _stopped = stopped.drop_guard();
+            let _stopped = stopped.clone().drop_guard();
             let _held = held;
             // Goes before them: once the core is known to have stopped, nothing can be asked of it.
             let received = received;
-            run(replica, &received).inspect_err(|error| telemetry::core_stopped(error))
+            run(replica, &received, &stopped).inspect_err(|error| telemetry::core_stopped(error))
         })?;
         let handle = CoreHandle::new(commands.clone(), shared, past);
         Ok((Core { thread, commands }, handle))
@@ -250,6 +255,7 @@ impl Core {
 fn run<S: LogStore>(
     mut replica: Replica<S>,
     commands: &Receiver<Command>,
+    stopped: &CancellationToken,
 ) -> Result<(), CoreError> {
     let started = Instant::now();
     let now = || Now { elapsed: started.elapsed(), wall_ms: now_ms() };
@@ -257,7 +263,7 @@ fn run<S: LogStore>(
     replica.start(now())?;
     loop {
         let wait = replica.next_deadline().saturating_sub(started.elapsed());
-        let mut stop = false;
+        let mut stop = stopped.is_cancelled();
         match commands.recv_timeout(wait) {
             Ok(command) => {
                 stop |= replica.process(command);

@@ -175,8 +175,16 @@ impl<S: LogStore> Replica<S> {
                 // Of no use to a caller who is gone.
                 let _ = reply.send(self.status());
             }
-            Command::Peer { from, message } => self.process_peer(from, message),
+            Command::Peer { from, message, room } => {
+                drop(room);
+                self.process_peer(from, message);
+            }
             Command::Unreachable(id) => self.process_event(Event::Unreachable(id)),
+            Command::HandOver { reply } => {
+                // Of no use to a caller who is gone.
+                let _ = reply.send(self.hand_over());
+            }
+            Command::Load(streams) => self.tell_load(streams),
             Command::Removed(why) => self.removed = Some(why),
             Command::Stop => return true,
         }
@@ -212,6 +220,15 @@ impl<S: LogStore> Replica<S> {
                 }
             }
             PeerMessage::Answer { id, answer } => self.waiting.process_answer(&id, answer),
+            PeerMessage::Load(streams) => self.shared.loads.insert(from, streams),
+        }
+    }
+
+    /// Tells the others how many hosts are served here.
+    fn tell_load(&mut self, streams: u32) {
+        let own = self.node.id();
+        for id in self.membership.ids().into_iter().filter(|id| *id != own) {
+            self.transport.send(id, PeerMessage::Load(streams));
         }
     }
 
@@ -328,6 +345,13 @@ impl<S: LogStore> Replica<S> {
         self.process_event(Event::Transfer(to));
         // The caller sees who leads.
         None
+    }
+
+    /// Lets another voter lead, if there is one that can. Returns which.
+    fn hand_over(&mut self) -> Option<u64> {
+        let to = self.successor()?;
+        self.process_event(Event::Transfer(to));
+        Some(to)
     }
 
     /// The voter that should lead if this replica goes away: the one that has most of the log.

@@ -39,6 +39,8 @@ pub enum PeerMessage {
         /// What is said to it.
         answer: LeaderAnswer,
     },
+    /// How many hosts have a stream from the sender.
+    Load(u32),
 }
 
 /// What a replica asks of the leader.
@@ -86,7 +88,25 @@ fn bad(problem: impl Into<String>) -> PeerMessageError {
     PeerMessageError(problem.into())
 }
 
+/// What a message counts for, beside what in it is large.
+const MESSAGE_BYTES_MIN: usize = 256;
+
 impl PeerMessage {
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        let large = match self {
+            PeerMessage::Raft(message) => message.encoded_len(),
+            PeerMessage::SnapshotChunk(chunk) => chunk.data.len(),
+            PeerMessage::Forward { what: Request::Command(bytes), .. } => bytes.len(),
+            PeerMessage::Forward { .. }
+            | PeerMessage::SnapshotRequest(_)
+            | PeerMessage::SnapshotGone(_)
+            | PeerMessage::Answer { .. }
+            | PeerMessage::Load(_) => 0,
+        };
+        MESSAGE_BYTES_MIN + large
+    }
+
     /// The message on the wire.
     pub fn to_wire(&self) -> wire::Envelope {
         let message = match self {
@@ -124,6 +144,7 @@ impl PeerMessage {
                     }
                 }),
             }),
+            PeerMessage::Load(streams) => OnWire::Load(wire::Load { streams: *streams }),
         };
         wire::Envelope { message: Some(message) }
     }
@@ -185,6 +206,7 @@ impl PeerMessage {
                 };
                 Ok(PeerMessage::Answer { id, answer })
             }
+            Some(OnWire::Load(wire::Load { streams })) => Ok(PeerMessage::Load(streams)),
             Some(OnWire::Hello(_)) => Err(bad("a second hello on one stream")),
             None => Err(bad("it is of an unknown kind: its sender may be of a later release")),
         }
@@ -328,6 +350,7 @@ mod tests {
             PeerMessage::Answer { id, answer: LeaderAnswer::Refused("no".into()) },
             PeerMessage::Answer { id, answer: LeaderAnswer::Later("wait".into()) },
             PeerMessage::Answer { id, answer: LeaderAnswer::Already(vec![4]) },
+            PeerMessage::Load(7),
         ];
         for message in messages {
             assert_eq!(back(&message).as_ref(), Ok(&message));

@@ -75,6 +75,28 @@ impl Connection {
         self.session().realized_revision(newest)
     }
 
+    /// How long it has been connected.
+    pub(crate) fn age(&self) -> Duration {
+        self.now()
+    }
+
+    /// True once the host is told, or will be next, to connect elsewhere.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.session().is_refused()
+    }
+
+    /// Lets the host go: this replica can serve it no better than another.
+    pub(crate) fn process_draining(&self, detail: &str) {
+        self.session().process_draining(detail);
+        self.wake();
+    }
+
+    /// Lets the host go: this replica cannot know what there is to tell it.
+    pub(crate) fn process_behind(&self, detail: &str) {
+        self.session().process_behind(detail);
+        self.wake();
+    }
+
     pub(super) fn session(&self) -> SessionGuard<'_> {
         self.session.lock()
     }
@@ -157,7 +179,9 @@ pub async fn serve_host<S>(
 {
     let _disconnect = Disconnect { shared: shared.clone(), connection: connection.clone() };
     let mut told_draining = false;
+    let mut revision = shared.revision.subscribe();
     loop {
+        revision.mark_unchanged();
         let (has_message, deadline) = {
             let session = connection.session();
             if session.is_ended() {
@@ -183,6 +207,8 @@ pub async fn serve_host<S>(
             () = sleep_until(&connection, deadline), if deadline.is_some() => {
                 connection.session().process_timer(connection.now());
             }
+            // It waits for this replica to catch up with it. Nobody wakes it: no change concerns it yet.
+            Ok(()) = revision.changed(), if deadline.is_some() => {}
             () = draining.cancelled(), if !told_draining => {
                 told_draining = true;
                 connection.session().process_draining("the controller is stopping");

@@ -16,6 +16,7 @@
 
 mod connection;
 mod realized;
+mod report;
 
 pub use connection::{Connection, process_message, serve_host};
 pub use realized::{Assessment, HostReport, Scope};
@@ -241,6 +242,14 @@ impl Publisher {
     /// How much was encoded and is kept.
     pub fn change_log_stats(&self) -> spanwire_hostproto::log::LogStats {
         self.change_log.lock().stats()
+    }
+
+    /// The hosts that are connected, and those that were since this replica started; sorted.
+    pub fn known_hosts(&self) -> Vec<Text> {
+        let hosts = self.hosts.lock();
+        let connected = hosts.connected.values().map(|connection| connection.name());
+        let names: std::collections::BTreeSet<&Text> = connected.chain(hosts.gone.keys()).collect();
+        names.into_iter().cloned().collect()
     }
 
     fn last_known(&self, name: &str) -> Option<SessionStatus> {

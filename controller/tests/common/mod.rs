@@ -12,6 +12,7 @@
 // Each test binary uses its own part of this, and a panic here is a failed test.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod cluster;
 pub mod fake_host;
 
 use spanwire_adminproto::convert::{from_key, from_puts, from_resource};
