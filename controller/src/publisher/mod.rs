@@ -18,7 +18,8 @@ mod connection;
 mod realized;
 
 pub use connection::{Connection, serve_host};
-pub use realized::{Assessment, HostReport, Scope};
+pub(crate) use realized::why_behind;
+pub use realized::{Assessment, HostReport, Missing, Scope};
 
 use crate::planted::{self, Bug};
 use parking_lot::Mutex;
