@@ -26,8 +26,10 @@ const PART_BYTES_MAX: u64 = CHUNK_BYTES_MAX as u64 + 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A later release made it.
-    #[error("the backup has format {found}, and this release reads up to {newest}: use the release \
-             that made it, or a later one")]
+    #[error(
+        "the backup has format {found}, and this release reads up to {newest}: use the release \
+             that made it, or a later one"
+    )]
     Newer {
         /// The format found.
         found: u32,
@@ -38,7 +40,9 @@ pub enum BackupError {
     #[error("the backup is damaged: {0}. Use another copy, or make a new one")]
     Damaged(String),
     /// It ends too early.
-    #[error("the backup is not whole: it ends before its trailer. Use another copy, or make a new one")]
+    #[error(
+        "the backup is not whole: it ends before its trailer. Use another copy, or make a new one"
+    )]
     Cut,
     /// It is no backup.
     #[error("the file is no backup: it does not begin with SPWBKUP1")]
@@ -49,7 +53,10 @@ pub enum BackupError {
 }
 
 /// Cuts a state into the parts of a backup, made as they are taken.
-pub fn to_parts(header: wire::BackupHeader, state: Vec<u8>) -> impl Iterator<Item = wire::BackupPart> {
+pub fn to_parts(
+    header: wire::BackupHeader,
+    state: Vec<u8>,
+) -> impl Iterator<Item = wire::BackupPart> {
     let bytes = state.len() as u64;
     let header = wire::BackupHeader { format: FORMAT, bytes, ..header };
     let trailer = wire::BackupTrailer { bytes, checksum: crc32c::crc32c(&state) };
@@ -97,10 +104,15 @@ impl Checker {
             (Some(Part::Chunk(chunk)), Some(header)) => {
                 let wire::BackupChunk { offset, data, checksum } = chunk;
                 if offset != self.bytes || offset + data.len() as u64 > header.bytes {
-                    return damaged(format!("after {} bytes comes a chunk for {offset}", self.bytes));
+                    return damaged(format!(
+                        "after {} bytes comes a chunk for {offset}",
+                        self.bytes
+                    ));
                 }
                 if crc32c::crc32c(&data) != checksum {
-                    return damaged(format!("the checksum of the chunk at {offset} does not match"));
+                    return damaged(format!(
+                        "the checksum of the chunk at {offset} does not match"
+                    ));
                 }
                 self.bytes += data.len() as u64;
                 self.checksum = crc32c::crc32c_append(self.checksum, &data);

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! DATA_DIR/lock             held while a controller runs
-//! DATA_DIR/identity.toml    format, cluster, replica: written once, last of all at the first start
+//! DATA_DIR/identity.toml    format, cluster, replica: written last of all at the first start
+//! DATA_DIR/restoring        there while a backup is restored into it
 //! DATA_DIR/log.redb ...     see consensus::log
 //! ```
 
@@ -17,6 +18,12 @@ use std::path::{Path, PathBuf};
 
 /// The format of the directory that is written here, and the newest that is read.
 const FORMAT: u32 = 1;
+/// The file that says whose directory it is.
+const IDENTITY: &str = "identity.toml";
+/// The file that is locked while somebody uses the directory.
+pub(crate) const LOCK: &str = "lock";
+/// A file that is there while a backup is restored into the directory.
+pub(crate) const RESTORING: &str = "restoring";
 /// The replica that founds a cluster.
 const FOUNDER: u64 = 1;
 
@@ -99,21 +106,13 @@ struct IdentityFile {
 impl DataDir {
     /// Takes a data directory, and founds a cluster if there is nothing in it.
     pub fn open(path: &Path) -> Result<(DataDir, RedbLog), DataDirError> {
-        let io = |action, source| DataDirError::Io { action, path: path.to_owned(), source };
-        // Nobody else has business with the log: it holds every tenant's addresses.
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|source| io("make the data directory", source))?;
+        make_directory(path)?;
         let lock = take_lock(path)?;
-        let identity_path = path.join("identity.toml");
-        let identity = match fs::read_to_string(&identity_path) {
-            Ok(text) => Some(parse_identity(&identity_path, &text)?),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(source) => return Err(io("read the identity in", source)),
-        };
+        let identity = read_identity(path)?;
         let log = RedbLog::open(path)?;
         let identity = match identity {
             Some(identity) => identity,
-            None => found_cluster(path, &identity_path, &log)?,
+            None => found_cluster(path, &path.join(IDENTITY), &log)?,
         };
         Ok((DataDir { identity, _lock: lock }, log))
     }
@@ -124,8 +123,9 @@ impl DataDir {
     }
 }
 
-fn take_lock(directory: &Path) -> Result<File, DataDirError> {
-    let path = directory.join("lock");
+/// Takes the directory for as long as the file is held.
+pub(crate) fn take_lock(directory: &Path) -> Result<File, DataDirError> {
+    let path = directory.join(LOCK);
     let io = |action, source| DataDirError::Io { action, path: path.clone(), source };
     let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let lock = opened.map_err(|source| io("open", source))?;
@@ -172,10 +172,41 @@ fn found_cluster(directory: &Path, path: &Path, log: &RedbLog) -> Result<Identit
         let problem = "it is missing, but there is a log with entries".to_owned();
         return Err(DataDirError::Identity { path: path.to_owned(), problem });
     }
+    if directory.join(RESTORING).exists() {
+        let problem = "a restore into this directory was broken off: run it again".to_owned();
+        return Err(DataDirError::Identity { path: path.to_owned(), problem });
+    }
     node::bootstrap(log, &[FOUNDER])?;
     let identity = Identity { cluster_id: ClusterId(rand::random()), replica_id: FOUNDER };
+    write_identity(directory, identity)?;
+    Ok(identity)
+}
+
+/// Makes a data directory that nobody else has business with: its log holds every tenant's addresses.
+pub(crate) fn make_directory(path: &Path) -> Result<(), DataDirError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| DataDirError::Io {
+        action: "make the data directory",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Whose directory it is; `None` if nobody's yet.
+pub(crate) fn read_identity(directory: &Path) -> Result<Option<Identity>, DataDirError> {
+    let path = directory.join(IDENTITY);
+    match fs::read_to_string(&path) {
+        Ok(text) => parse_identity(&path, &text).map(Some),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(DataDirError::Io { action: "read the identity in", path, source }),
+    }
+}
+
+/// Says whose directory it is, in place of whose it was. All of it or nothing survives a crash.
+pub(crate) fn write_identity(directory: &Path, identity: Identity) -> Result<(), DataDirError> {
+    let path = directory.join(IDENTITY);
     let text = format!(
-        "# Whose data this is. Written once; do not edit.\n\
+        "# Whose data this is. Do not edit.\n\
          format = {FORMAT}\ncluster_id = \"{}\"\nreplica_id = {}\n",
         identity.cluster_id, identity.replica_id
     );
@@ -184,15 +215,10 @@ fn found_cluster(directory: &Path, path: &Path, log: &RedbLog) -> Result<Identit
         let mut file = File::create(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&temporary, path)?;
+        fs::rename(&temporary, &path)?;
         File::open(directory)?.sync_all()
     };
-    write().map_err(|source| DataDirError::Io {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(identity)
+    write().map_err(|source| DataDirError::Io { action: "write", path: path.clone(), source })
 }
 
 #[cfg(test)]

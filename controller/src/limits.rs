@@ -111,7 +111,7 @@ pub const WAIT_PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 pub const WAIT_PROGRESS_INTERVAL_FIRST: Duration = Duration::from_millis(2);
 
 /// How long a connection to another controller may take.
-pub const PEER_CONNECT_WAIT: Duration = Duration::from_secs(2);
+pub const PEER_CALL_CONNECT_WAIT: Duration = Duration::from_secs(2);
 /// How long another controller may take to answer a call.
 pub const PEER_CALL_WAIT: Duration = Duration::from_secs(5);
 /// How long another replica may take to say which hosts are connected to it.

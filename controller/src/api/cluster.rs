@@ -89,7 +89,9 @@ impl AdminService {
         let mut added = Vec::with_capacity(add.len());
         for address in &add {
             let id = members.at(address).ok_or_else(|| {
-                Status::aborted(format!("{address} was removed again meanwhile: look at the status"))
+                Status::aborted(format!(
+                    "{address} was removed again meanwhile: look at the status"
+                ))
             })?;
             if waiting.contains(address) {
                 let admitted = self.peers.admit(address, cluster_id, id).await;
@@ -193,7 +195,8 @@ fn to_progress(progress: PeerProgress, committed_index: u64) -> wire::ReplicaPro
 
 /// The voter that has most of the log and is heard from, by the leader's word.
 fn successor(status: &wire::ClusterStatusResponse) -> Option<u64> {
-    let others = status.replicas.iter().filter(|replica| replica.voter && replica.id != status.leader);
+    let others =
+        status.replicas.iter().filter(|replica| replica.voter && replica.id != status.leader);
     let known = others.filter_map(|replica| Some((replica.id, replica.progress?)));
     let active = known.filter(|(_, progress)| progress.active);
     active.max_by_key(|(_, progress)| progress.matched).map(|(id, _)| id)
@@ -326,7 +329,11 @@ mod tests {
         assert_eq!(plan("host-2:1", &mk_found(false, [7; 16], 2)), Add::Nothing);
         let other_version = peer::ProbeResponse { version: PEER_VERSION + 1, ..waits.clone() };
         let cases = [
-            ("host-2:1", waits, "replica 2 at host-2:1 is a voter, and the controller there has lost"),
+            (
+                "host-2:1",
+                waits,
+                "replica 2 at host-2:1 is a voter, and the controller there has lost",
+            ),
             ("host-4:1", other_version, "(release 9.9.9) speaks version 2"),
             ("host-4:1", mk_found(false, [8; 16], 1), "replica 1 of cluster 0808"),
             ("host-4:1", mk_found(false, [7; 16], 4), "replica 4 of this cluster, or was"),
@@ -378,7 +385,10 @@ mod tests {
         ReplicaStatus {
             address: "host-1:1".to_owned(),
             standing,
-            progress: BTreeMap::from([(2, progress(97, true, false)), (3, progress(0, false, true))]),
+            progress: BTreeMap::from([
+                (2, progress(97, true, false)),
+                (3, progress(0, false, true)),
+            ]),
             waiting: 0,
             log: crate::consensus::log::LogBounds { first_index: 1, last_index: 100 },
             snapshot_index: 0,

@@ -97,7 +97,9 @@ impl Others {
         let ids: Vec<String> = self.silent.iter().map(|replica| replica.id.to_string()).collect();
         match ids.as_slice() {
             [] => "not connected".to_owned(),
-            [id] => format!("not connected to any replica that answers; replica {id} does not answer"),
+            [id] => {
+                format!("not connected to any replica that answers; replica {id} does not answer")
+            }
             ids => format!(
                 "not connected to any replica that answers; replicas {} do not answer",
                 ids.join(", ")

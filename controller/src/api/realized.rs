@@ -104,12 +104,7 @@ impl AdminService {
     }
 
     /// The same with what other replicas know of the hosts that are missing.
-    async fn with_others(
-        &self,
-        own: Assessment,
-        scope: &Scope,
-        target: Revision,
-    ) -> Assessment {
+    async fn with_others(&self, own: Assessment, scope: &Scope, target: Revision) -> Assessment {
         let names: Vec<String> = own.missing.iter().map(|host| host.name.to_string()).collect();
         let merge = |others: &Others| {
             let concerns = |object: Option<&ObjectKey>, item: &str| scope.concerns(object, item);

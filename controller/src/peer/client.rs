@@ -3,8 +3,8 @@
 
 use super::message::PEER_VERSION;
 use crate::limits::{
-    KEEPALIVE_INTERVAL, KEEPALIVE_WAIT, PEER_ANSWER_BYTES_MAX, PEER_CALL_WAIT, PEER_CALLS_MAX,
-    PEER_CONNECT_WAIT, PEER_HOSTS_WAIT,
+    KEEPALIVE_INTERVAL, KEEPALIVE_WAIT, PEER_ANSWER_BYTES_MAX, PEER_CALL_CONNECT_WAIT,
+    PEER_CALL_WAIT, PEER_CALLS_MAX, PEER_HOSTS_WAIT,
 };
 use crate::state::{check_address, wire};
 use futures::StreamExt as _;
@@ -150,7 +150,8 @@ impl PeerClients {
             let (id, address, hosts) = (*id, address.clone(), hosts.to_vec());
             async move { (id, self.hosts(&address, hosts, brief).await) }
         };
-        let mut asked: FuturesUnordered<_> = others.by_ref().take(PEER_CALLS_MAX).map(ask).collect();
+        let mut asked: FuturesUnordered<_> =
+            others.by_ref().take(PEER_CALLS_MAX).map(ask).collect();
         while let Some(answer) = asked.next().await {
             if take(answer) {
                 return;
@@ -179,7 +180,7 @@ fn endpoint(address: &str) -> Result<Endpoint, PeerCallError> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"));
     let endpoint = endpoint.map_err(|error| PeerCallError::Address(error.to_string()))?;
     Ok(endpoint
-        .connect_timeout(PEER_CONNECT_WAIT)
+        .connect_timeout(PEER_CALL_CONNECT_WAIT)
         .tcp_nodelay(true)
         // One that lost its power must not hold up the next question as well.
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -193,11 +194,8 @@ async fn call<T>(
     wait: Duration,
     answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
 ) -> Result<T, PeerCallError> {
-    let silent = |problem: String| PeerCallError::Silent {
-        address: address.to_owned(),
-        doing,
-        problem,
-    };
+    let silent =
+        |problem: String| PeerCallError::Silent { address: address.to_owned(), doing, problem };
     match timeout(wait, answer).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
         Ok(Err(status)) if is_answer(&status) => Err(PeerCallError::Refused {
