@@ -354,7 +354,8 @@ mod tests {
         assert_eq!(check(&["a:1"], &[2], &[3]), Ok(()));
         let many: Vec<String> = (0..=ADD_REPLICAS_MAX).map(|n| format!("a{n}:1")).collect();
         assert!(check_change(&many, &[], &[]).is_err());
-        let cases: [(&[&str], &[u64], &[u64], &str); 5] = [
+        type Case<'a> = (&'a [&'a str], &'a [u64], &'a [u64], &'a str);
+        let cases: [Case<'_>; 5] = [
             (&[], &[], &[], "nothing to change"),
             (&["a"], &[], &[], "expected HOST:PORT"),
             (&["a:1", "a:1"], &[], &[], "a:1 is named twice"),

@@ -17,8 +17,8 @@ Examples:
 
 const RECOVER_HELP: &str = "\
 For when a majority of the voters is lost for good. Everything in this replica's log is kept. What was
-acknowledged by the others alone is lost: take the replica with the highest last entry (each prints it). The
-others are of no cluster any more: empty their data directories, start them with --join, and add them.
+acknowledged by the others alone is lost: take the replica whose last entry has the highest term, and of
+those the highest index (each prints it). The others are of no cluster any more: empty their data directories, start them with --join, and add them.
 Without --yes nothing is done.
 
 Examples:
