@@ -6,9 +6,11 @@
 //!
 //! * [`wire`]: what `proto/spanwire/admin/v1` says, generated.
 //! * [`convert`]: between the wire and the model.
+//! * [`backup`]: a stream of the state, checked as it comes, and its form in a file.
 //! * `testing`: generators of resources, with the feature of that name.
 //! * [`FILE_DESCRIPTOR_SET`]: the same definitions for the reflection service.
 
+pub mod backup;
 pub mod convert;
 #[cfg(feature = "testing")]
 pub mod testing;

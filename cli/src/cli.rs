@@ -24,7 +24,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The controller to talk to, as HOST:PORT [default: 127.0.0.1:6690].
+    /// The controller to talk to, as HOST:PORT, or several with commas between them: the next is asked
+    /// when one cannot be reached [default: 127.0.0.1:6690].
     #[arg(long, global = true, env = "SPANWIRE_CONTROLLER", value_name = "ADDR")]
     pub(crate) controller: Option<String>,
     /// How to print what was asked for.
@@ -33,6 +34,10 @@ pub(crate) struct Global {
     /// The project (tenant) of objects that are named without one [default: default].
     #[arg(short, long, global = true, env = "SPANWIRE_PROJECT", value_name = "PROJECT")]
     pub(crate) project: Option<String>,
+    /// Verbs that read: take what the controller has, though it may be behind. Needs no majority of the
+    /// replicas.
+    #[arg(long, global = true)]
+    pub(crate) stale: bool,
 }
 
 /// Formats of output.
@@ -88,6 +93,8 @@ pub(crate) enum Verb {
     Wait(verbs::wait::WaitArgs),
     /// Tell how the controller and the agents are.
     Status(verbs::status::StatusArgs),
+    /// Look after the replicas of the controller: add, remove, back up, restore.
+    Cluster(verbs::cluster::ClusterArgs),
     /// Turn another system's data into resources.
     Import(verbs::import::ImportArgs),
     /// Run a controller.

@@ -5,8 +5,11 @@ use crate::failure::{Failure, FailureKind};
 use spanwire_adminproto::wire::admin_client::AdminClient;
 use std::future::Future;
 use std::time::Duration;
+use tonic::metadata::MetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 /// How long to wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -15,16 +18,82 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// The largest answer that is taken: the view of one host, or a page of resources.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
-/// The client of the admin API.
-pub(crate) type Admin = AdminClient<Channel>;
+/// Metadata of a call that reads: see `proto/spanwire/admin/v1/admin.proto`.
+const READ_METADATA: &str = "spanwire-read";
 
-/// Connects to the controller that the command line names.
+/// The client of the admin API.
+pub(crate) type Admin = AdminClient<InterceptedService<Channel, ReadMode>>;
+
+/// How calls read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ReadMode {
+    /// Take what the controller has, whether or not it is current.
+    pub(crate) stale: bool,
+}
+
+impl Interceptor for ReadMode {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if self.stale {
+            request.metadata_mut().insert(READ_METADATA, MetadataValue::from_static("stale"));
+        }
+        Ok(request)
+    }
+}
+
+/// The controllers that the command line names, in its order.
+pub(crate) fn endpoints(global: &Global) -> Result<Vec<String>, Failure> {
+    let named = global.controller.as_deref().unwrap_or(CONTROLLER_DEFAULT);
+    let endpoints: Vec<String> = named
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if endpoints.is_empty() {
+        return Err(Failure::new(FailureKind::Usage, format!("{named:?} names no controller"))
+            .remedy("give one or more as HOST:PORT,HOST:PORT"));
+    }
+    Ok(endpoints)
+}
+
+/// Connects to the first of the controllers that the command line names which can be reached.
 pub(crate) async fn connect(global: &Global) -> Result<Admin, Failure> {
-    connect_to(global.controller.as_deref().unwrap_or(CONTROLLER_DEFAULT)).await
+    connect_from(global, &endpoints(global)?, 0).await.map(|(_, admin)| admin)
+}
+
+/// Connects to the first of several controllers that can be reached, beginning with the one at `first`
+/// and going round. Returns which it is.
+pub(crate) async fn connect_from(
+    global: &Global,
+    endpoints: &[String],
+    first: usize,
+) -> Result<(usize, Admin), Failure> {
+    let mut failures = Vec::new();
+    for turn in 0..endpoints.len() {
+        let position = (first + turn) % endpoints.len();
+        match connect_as(&endpoints[position], ReadMode { stale: global.stale }).await {
+            Ok(admin) => return Ok((position, admin)),
+            Err(failure) if failure.kind() == FailureKind::Usage => return Err(failure),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    match failures.len() {
+        1 => Err(failures.remove(0)),
+        count => {
+            let each: Vec<&str> = failures.iter().map(Failure::message).collect();
+            let message = format!("none of {count} controllers answers:\n  {}", each.join("\n  "));
+            Err(Failure::new(FailureKind::Unreachable, message)
+                .remedy("start them, or name others with --controller or SPANWIRE_CONTROLLER"))
+        }
+    }
 }
 
 /// Connects to a controller at `HOST:PORT`.
 pub(crate) async fn connect_to(address: &str) -> Result<Admin, Failure> {
+    connect_as(address, ReadMode::default()).await
+}
+
+async fn connect_as(address: &str, mode: ReadMode) -> Result<Admin, Failure> {
     let bare = address.strip_prefix("http://").unwrap_or(address);
     let endpoint = Endpoint::from_shared(format!("http://{bare}")).map_err(|error| {
         Failure::caused(format!("{address:?} is no address of a controller"), &error)
@@ -45,7 +114,7 @@ pub(crate) async fn connect_to(address: &str) -> Result<Admin, Failure> {
                      SPANWIRE_CONTROLLER",
                 )
         })?;
-    Ok(AdminClient::new(channel)
+    Ok(AdminClient::with_interceptor(channel, mode)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX))
 }
@@ -86,7 +155,7 @@ pub(crate) fn to_failure(doing: &str, status: &Status) -> Failure {
 }
 
 /// True if the status was made on this side, out of a broken connection.
-fn is_transport(status: &Status) -> bool {
+pub(crate) fn is_transport(status: &Status) -> bool {
     std::error::Error::source(status).is_some()
 }
 

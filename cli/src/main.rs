@@ -16,6 +16,7 @@ mod input;
 mod offline;
 mod output;
 mod progress;
+mod retry;
 mod target;
 mod verbs;
 

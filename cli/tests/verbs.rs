@@ -4,92 +4,13 @@
 // A panic here is a failed test, in helpers as well.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod common;
+
+use common::{World, spanwire, stderr};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-
-/// A controller in a process of its own, which ends with this value.
-struct World {
-    controller: Child,
-    address: String,
-    directory: tempfile::TempDir,
-}
-
-impl World {
-    fn start() -> World {
-        let directory = tempfile::tempdir().unwrap();
-        let mut controller = Command::new(env!("CARGO_BIN_EXE_spanwire"))
-            .args(["controller", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
-            .arg(directory.path().join("data"))
-            .env_remove("SPANWIRE_LOG")
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(controller.stderr.take().unwrap()).lines();
-        // Port 0 takes any free one; the log says which.
-        let address = lines
-            .by_ref()
-            .find_map(|line| {
-                let line: serde_json::Value = serde_json::from_str(&line.ok()?).ok()?;
-                Some(line["fields"]["address"].as_str()?.to_owned())
-            })
-            .expect("the controller says where it listens");
-        // A full pipe would stop it.
-        std::thread::spawn(move || lines.for_each(drop));
-        World { controller, address, directory }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = spanwire(arguments);
-        command.env("SPANWIRE_CONTROLLER", &self.address);
-        command
-    }
-
-    /// Runs a verb that must succeed, and returns its stdout.
-    fn run(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Runs a verb that must fail with a code, and returns its stderr.
-    fn fail(&self, arguments: &[&str], code: i32) -> String {
-        let output = self.command(arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
-        assert!(output.stdout.is_empty(), "{arguments:?}: a failure printed something");
-        stderr(&output)
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.directory.path().join(name);
-        fs::write(&path, text).unwrap();
-        path.display().to_string()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        // By the handle of the child itself, so by nobody else's id.
-        let _ended = self.controller.kill();
-        let _status = self.controller.wait();
-    }
-}
-
-fn spanwire(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_spanwire"));
-    command
-        .args(arguments)
-        .env_remove("SPANWIRE_CONTROLLER")
-        .env_remove("SPANWIRE_PROJECT")
-        .stdin(Stdio::null());
-    command
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use std::process::Stdio;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! DATA_DIR/lock             held while a controller runs
-//! DATA_DIR/identity.toml    format, cluster, replica: written once, last of all at the first start
+//! DATA_DIR/identity.toml    format, cluster, replica: written last of all at the first start
+//! DATA_DIR/restoring        there while a backup is restored into it
 //! DATA_DIR/log.redb ...     see consensus::log
 //! ```
 
@@ -18,6 +19,12 @@ use std::path::{Path, PathBuf};
 
 /// The format of the directory that is written here, and the newest that is read.
 const FORMAT: u32 = 1;
+/// The file that says whose directory it is.
+const IDENTITY: &str = "identity.toml";
+/// The file that is locked while somebody uses the directory.
+pub(crate) const LOCK: &str = "lock";
+/// A file that is there while a backup is restored into the directory.
+pub(crate) const RESTORING: &str = "restoring";
 /// The replica that founds a cluster.
 const FOUNDER: u64 = 1;
 
@@ -149,24 +156,22 @@ impl DataDir {
 
     /// Takes a data directory.
     pub fn take(path: &Path) -> Result<Taken, DataDirError> {
-        let io = |action, source| DataDirError::Io { action, path: path.to_owned(), source };
-        // Nobody else has business with the log: it holds every tenant's addresses.
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|source| io("make the data directory", source))?;
+        make_directory(path)?;
         let lock = take_lock(path)?;
-        let identity_path = path.join("identity.toml");
-        let identity = match fs::read_to_string(&identity_path) {
-            Ok(text) => Some(parse_identity(&identity_path, &text)?),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(source) => return Err(io("read the identity in", source)),
-        };
+        let identity = read_identity(path)?;
         let log = RedbLog::open(path)?;
         if let Some(identity) = identity {
             return Ok(Taken::Owned(DataDir { identity, _lock: lock }, log));
         }
+        let unfinished = |problem: &str| {
+            let (path, problem) = (path.join(IDENTITY), problem.to_owned());
+            Err(DataDirError::Identity { path, problem })
+        };
         if log.bounds() != (LogBounds { first_index: 1, last_index: 0 }) {
-            let problem = "it is missing, but there is a log with entries".to_owned();
-            return Err(DataDirError::Identity { path: identity_path, problem });
+            return unfinished("it is missing, but there is a log with entries");
+        }
+        if path.join(RESTORING).exists() {
+            return unfinished("a restore into this directory was broken off: run it again");
         }
         Ok(Taken::Empty(EmptyDataDir { path: path.to_owned(), log, lock }))
     }
@@ -177,8 +182,9 @@ impl DataDir {
     }
 }
 
-fn take_lock(directory: &Path) -> Result<File, DataDirError> {
-    let path = directory.join("lock");
+/// Takes the directory for as long as the file is held.
+pub(crate) fn take_lock(directory: &Path) -> Result<File, DataDirError> {
+    let path = directory.join(LOCK);
     let io = |action, source| DataDirError::Io { action, path: path.clone(), source };
     let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let lock = opened.map_err(|source| io("open", source))?;
@@ -218,11 +224,31 @@ fn parse_cluster_id(text: &str) -> Option<ClusterId> {
     u128::from_str_radix(text, 16).ok().map(|number| ClusterId(number.to_be_bytes()))
 }
 
-/// Writes whose directory it is: last of all, and whole or not at all.
-fn write_identity(directory: &Path, identity: Identity) -> Result<(), DataDirError> {
-    let path = directory.join("identity.toml");
+/// Makes a data directory that nobody else has business with: its log holds every tenant's addresses.
+pub(crate) fn make_directory(path: &Path) -> Result<(), DataDirError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| DataDirError::Io {
+        action: "make the data directory",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Whose directory it is; `None` if nobody's yet.
+pub(crate) fn read_identity(directory: &Path) -> Result<Option<Identity>, DataDirError> {
+    let path = directory.join(IDENTITY);
+    match fs::read_to_string(&path) {
+        Ok(text) => parse_identity(&path, &text).map(Some),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(DataDirError::Io { action: "read the identity in", path, source }),
+    }
+}
+
+/// Says whose directory it is, in place of whose it was. All of it or nothing survives a crash.
+pub(crate) fn write_identity(directory: &Path, identity: Identity) -> Result<(), DataDirError> {
+    let path = directory.join(IDENTITY);
     let text = format!(
-        "# Whose data this is. Written once; do not edit.\n\
+        "# Whose data this is. Do not edit.\n\
          format = {FORMAT}\ncluster_id = \"{}\"\nreplica_id = {}\n",
         identity.cluster_id, identity.replica_id
     );

@@ -16,6 +16,7 @@
 //! * [`peer`]: what replicas say to each other, and how it gets there.
 //! * [`publisher`]: from changes to the streams of the hosts.
 //! * [`history`]: from changes to watches.
+//! * [`recovery`]: a data directory out of a backup, or out of a survivor's.
 //! * [`past`]: states as they were, made again from the log.
 //! * [`api`]: the services.
 //! * [`balance`]: which replica serves which hosts.
@@ -37,6 +38,7 @@ pub mod past;
 pub mod peer;
 pub mod planted;
 pub mod publisher;
+pub mod recovery;
 pub mod shared;
 pub mod state;
 pub mod tasks;

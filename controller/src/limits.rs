@@ -164,6 +164,23 @@ pub const RELEASE_TIME: Duration = Duration::from_secs(2);
 /// Time between two groups of them.
 pub const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long a connection to another controller may take.
+pub const PEER_CALL_CONNECT_WAIT: Duration = Duration::from_secs(2);
+/// How long another controller may take to answer a call.
+pub const PEER_CALL_WAIT: Duration = Duration::from_secs(5);
+/// How long another replica may take to say which hosts are connected to it.
+pub const PEER_HOSTS_WAIT: Duration = Duration::from_secs(2);
+/// Other replicas that are asked at one time on behalf of one caller.
+pub const PEER_CALLS_MAX: usize = 8;
+/// The largest answer of another replica that is taken.
+pub const PEER_ANSWER_BYTES_MAX: usize = 16 << 20;
+/// Hosts that are named in a question to other replicas; if there are more, they are asked for all.
+pub const HOSTS_NAMED_MAX: usize = 2_000;
+/// Controllers that one change of members may add.
+pub const ADD_REPLICAS_MAX: usize = 16;
+/// Backups made at one time: each has the state in memory as bytes.
+pub const BACKUPS_MAX: usize = 1;
+
 /// gRPC streams on one connection.
 pub const CONNECTION_STREAMS_MAX: u32 = 1024;
 /// Time between two keepalive pings on a connection.

@@ -9,7 +9,7 @@
 
 use crate::consensus::{LogStore, StoreError};
 use crate::limits::{PAST_READ_BYTES, PAST_TRIES_MAX};
-use crate::state::{End, Restored, SnapshotError, UnknownCommand, prepare, restore};
+use crate::state::{SnapshotError, UnknownCommand, restore};
 use crate::telemetry;
 use parking_lot::Mutex;
 use raft::eraftpb::EntryType;
@@ -138,34 +138,25 @@ fn try_rebuild(store: &dyn LogStore, revision: Revision) -> Result<Engine, PastE
         _ => error.into(),
     })?;
     let restored = taken.map(|snapshot| restore(&snapshot.data)).transpose()?;
-    let Restored { mut engine, mut requests, mut applied_index, members: _ } =
-        restored.unwrap_or_default();
-    if revision < applied_index {
-        return Err(PastError::OutOfReach { asked: revision, oldest: applied_index });
+    let mut state = restored.unwrap_or_default();
+    if revision < state.applied_index {
+        return Err(PastError::OutOfReach { asked: revision, oldest: state.applied_index });
     }
-    while applied_index < revision {
-        let entries = store.entries(applied_index + 1, revision + 1, PAST_READ_BYTES)?;
+    while state.applied_index < revision {
+        let next = state.applied_index + 1;
+        let entries = store.entries(next, revision + 1, PAST_READ_BYTES)?;
         // The log can be cut between the look at its bounds and the reading.
-        if entries.first().is_none_or(|entry| entry.index != applied_index + 1) {
+        if entries.first().is_none_or(|entry| entry.index != next) {
             return Err(PastError::Cut);
         }
         for entry in &entries {
-            if entry.get_entry_type() == EntryType::EntryNormal
-                && let Some(prepared) = prepare(entry)?
-                && requests.is_new(prepared.request, prepared.since)
-            {
-                // What was refused then is refused again, and changed nothing.
-                let refused = !prepared
-                    .transaction
-                    .is_ok_and(|transaction| engine.apply(&transaction, entry.index).is_ok());
-                if let Some(id) = prepared.request {
-                    requests.insert(id, End { index: entry.index, refused });
-                }
+            if entry.get_entry_type() == EntryType::EntryNormal {
+                state.apply_command(entry)?;
             }
-            applied_index = entry.index;
+            state.applied_index = entry.index;
         }
     }
-    Ok(engine)
+    Ok(state.engine)
 }
 
 #[cfg(test)]

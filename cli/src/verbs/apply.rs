@@ -1,11 +1,11 @@
 //! `spanwire apply`: create or change resources as one transaction.
 
 use crate::cli::{Format, Global};
-use crate::client::{Admin, connect, to_failure};
+use crate::client::{Admin, to_failure};
 use crate::failure::Failure;
-use crate::output::{print, print_json, render};
+use crate::output::{print, print_json, print_line, render};
 use crate::verbs::lint;
-use crate::{input, progress};
+use crate::{input, progress, retry};
 use clap::Args;
 use serde_json::json;
 use spanwire_adminproto::wire;
@@ -29,20 +29,46 @@ pub(crate) struct ApplyArgs {
 pub(crate) async fn run(global: &Global, args: ApplyArgs) -> Result<(), Failure> {
     let documents = input::read_documents(&args.files, global.project.as_deref())?;
     let items = input::to_items(documents);
-    let mut admin = connect(global).await?;
-    let response = apply(&mut admin, items, args.dry_run, args.expected_revision).await?;
-    let told = Told { warnings: &response.warnings, cut: response.warnings_cut };
+    let response = apply_retrying(global, items, args.dry_run, args.expected_revision).await?;
+    let told = Told::of_apply(&response);
     print_results(global, &response.results, response.revision, args.dry_run, told)
 }
 
-/// The warnings that came with an answer.
+/// What came with an answer.
 pub(crate) struct Told<'a> {
     pub(crate) warnings: &'a [wire::Finding],
     /// How many more there are.
     pub(crate) cut: u64,
+    /// An earlier attempt had been applied.
+    pub(crate) repeated: bool,
 }
 
-/// Applies resources as one transaction.
+impl Told<'_> {
+    /// Of an answer to apply.
+    pub(crate) fn of_apply(response: &wire::ApplyResponse) -> Told<'_> {
+        Told {
+            warnings: &response.warnings,
+            cut: response.warnings_cut,
+            repeated: response.repeated,
+        }
+    }
+}
+
+/// Applies resources as one transaction, with whichever of the controllers takes it.
+pub(crate) async fn apply_retrying(
+    global: &Global,
+    items: Vec<wire::apply_request::Item>,
+    dry_run: bool,
+    expected_revision: Option<u64>,
+) -> Result<wire::ApplyResponse, Failure> {
+    let doing = format!("apply {}", render::count(items.len(), "resource"));
+    let request_id = retry::request_id();
+    let request = wire::ApplyRequest { items, dry_run, expected_revision, request_id };
+    let call = async |mut admin: Admin, request| admin.apply(request).await;
+    retry::write(global, &doing, retry::WRITE_TIME, request, call).await
+}
+
+/// Applies resources as one transaction, once.
 pub(crate) async fn apply(
     admin: &mut Admin,
     items: Vec<wire::apply_request::Item>,
@@ -63,9 +89,12 @@ pub(crate) fn print_results(
     dry_run: bool,
     told: Told<'_>,
 ) -> Result<(), Failure> {
-    let Told { warnings, cut } = told;
+    let Told { warnings, cut, repeated } = told;
     lint::tell_warnings(warnings, cut);
     match global.output {
+        Format::Table | Format::Wide if repeated => print_line(&format!(
+            "applied before, at revision {revision}: an earlier attempt of this request had got through"
+        )),
         Format::Table | Format::Wide => print(&render::results(results, revision, dry_run)),
         Format::Json | Format::Yaml => {
             let results: Vec<_> = results
@@ -79,7 +108,8 @@ pub(crate) fn print_results(
             let warnings: Vec<_> =
                 warnings.iter().map(|finding| lint::finding_to_json(finding, None)).collect();
             print_json(&json!({ "revision": revision, "dryRun": dry_run, "results": results,
-                                "warnings": warnings, "warningsCut": cut }))
+                                "warnings": warnings, "warningsCut": cut,
+                                "repeated": repeated }))
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use super::apply::{Told, print_results};
 use crate::cli::Global;
-use crate::client::{connect, to_failure};
+use crate::client::Admin;
 use crate::failure::{Failure, FailureKind};
 use crate::output::render;
 use crate::target::{parse_kind, parse_name, parse_object};
-use crate::{input, progress};
+use crate::{input, retry};
 use clap::Args;
 use spanwire_adminproto::{convert, wire};
 use spanwire_topology::ObjectKey;
@@ -48,14 +48,15 @@ pub(crate) async fn run(global: &Global, args: DeleteArgs) -> Result<(), Failure
         cascade: args.cascade,
         dry_run: args.dry_run,
         expected_revision: args.expected_revision,
-        request_id: Vec::new(),
+        request_id: retry::request_id(),
     };
-    let mut admin = connect(global).await?;
-    let response = progress::during(&doing, admin.delete(request))
-        .await
-        .map_err(|status| to_failure(&doing, &status))?
-        .into_inner();
-    let told = Told { warnings: &response.warnings, cut: response.warnings_cut };
+    let call = async |mut admin: Admin, request| admin.delete(request).await;
+    let response = retry::write(global, &doing, retry::WRITE_TIME, request, call).await?;
+    let told = Told {
+        warnings: &response.warnings,
+        cut: response.warnings_cut,
+        repeated: response.repeated,
+    };
     print_results(global, &response.results, response.revision, args.dry_run, told)
 }
 

@@ -5,7 +5,7 @@
 //! is applied, unless `--skip-unsupported` says that it shall go on without them.
 
 use crate::cli::{Format, Global};
-use crate::client::{block_on, connect};
+use crate::client::block_on;
 use crate::failure::{Failure, FailureKind};
 use crate::output::{document, print, print_json, render};
 use crate::verbs::{apply, wait};
@@ -170,9 +170,8 @@ fn unsupported(left_out: usize) -> Failure {
 fn apply_all(global: &Global, resources: Vec<Resource>, dry_run: bool) -> Result<(), Failure> {
     let items = convert::from_puts(resources.into_iter().map(|resource| (resource, None)));
     block_on(async {
-        let mut admin = connect(global).await?;
-        let response = apply::apply(&mut admin, items, dry_run, None).await?;
-        let told = apply::Told { warnings: &response.warnings, cut: response.warnings_cut };
+        let response = apply::apply_retrying(global, items, dry_run, None).await?;
+        let told = apply::Told::of_apply(&response);
         apply::print_results(global, &response.results, response.revision, dry_run, told)
     })
 }

@@ -1,6 +1,7 @@
 //! One file a verb: its arguments, what it asks, and how it prints the answer.
 
 pub(crate) mod apply;
+pub(crate) mod cluster;
 pub(crate) mod completion;
 pub(crate) mod delete;
 pub(crate) mod describe;
@@ -51,6 +52,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Lint(args) => block_on(lint::run(global, args)),
         Verb::Wait(args) => block_on(wait::run(global, args)),
         Verb::Status(args) => block_on(status::run(global, args)),
+        Verb::Cluster(args) => cluster::run(global, args),
         Verb::Import(args) => import::run(global, args),
         #[cfg(feature = "controller")]
         Verb::Controller(args) => controller::run(args),

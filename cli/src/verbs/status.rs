@@ -20,7 +20,7 @@ pub(crate) async fn run(global: &Global, _args: StatusArgs) -> Result<(), Failur
     let (cluster, hosts) = progress::during("status", async {
         let cluster = admin.cluster_status(wire::ClusterStatusRequest {}).await?.into_inner();
         let hosts = admin.host_status(wire::HostStatusRequest::default()).await?.into_inner();
-        Ok::<_, tonic::Status>((cluster, hosts.hosts))
+        Ok::<_, tonic::Status>((cluster, hosts))
     })
     .await
     .map_err(fail)?;
@@ -52,8 +52,8 @@ impl Agents {
     }
 }
 
-fn to_text(cluster: &wire::ClusterStatusResponse, hosts: &[wire::HostAgentStatus]) -> String {
-    let agents = Agents::count(hosts);
+fn to_text(cluster: &wire::ClusterStatusResponse, hosts: &wire::HostStatusResponse) -> String {
+    let agents = Agents::count(&hosts.hosts);
     let mut text = format!(
         "cluster {}: revision {}, term {}, leader {}\n",
         cluster.cluster_id, cluster.revision, cluster.term, cluster.leader
@@ -65,13 +65,21 @@ fn to_text(cluster: &wire::ClusterStatusResponse, hosts: &[wire::HostAgentStatus
         agents.current,
         agents.rejecting
     ));
+    for silent in &hosts.silent {
+        text.push_str(&format!(
+            "replica {} at {} does not answer: its hosts count as not connected\n",
+            silent.id, silent.address
+        ));
+    }
     let mut table = Table::new(&["REPLICA", "ADDRESS", "ROLE", "APPLIED"]);
     for replica in &cluster.replicas {
+        // How far the others are, each says itself: `spanwire cluster status` asks them.
+        let is_own = replica.id == cluster.replica;
         table.row([
             replica.id.to_string(),
             replica.address.clone(),
             replica.role.clone(),
-            replica.applied_revision.to_string(),
+            if is_own { replica.applied_revision.to_string() } else { "-".to_owned() },
         ]);
     }
     if !table.is_empty() {
@@ -82,9 +90,9 @@ fn to_text(cluster: &wire::ClusterStatusResponse, hosts: &[wire::HostAgentStatus
 
 fn to_json(
     cluster: &wire::ClusterStatusResponse,
-    hosts: &[wire::HostAgentStatus],
+    hosts: &wire::HostStatusResponse,
 ) -> serde_json::Value {
-    let agents = Agents::count(hosts);
+    let agents = Agents::count(&hosts.hosts);
     let replicas: Vec<_> = cluster
         .replicas
         .iter()
@@ -96,6 +104,7 @@ fn to_json(
     json!({
         "clusterId": cluster.cluster_id, "leader": cluster.leader, "term": cluster.term,
         "revision": cluster.revision, "replicas": replicas,
+        "silentReplicas": hosts.silent.iter().map(|silent| silent.id).collect::<Vec<_>>(),
         "hosts": { "total": agents.hosts, "connected": agents.connected,
                    "current": agents.current, "rejecting": agents.rejecting },
     })
@@ -117,6 +126,6 @@ pub(super) fn host_to_json(host: &wire::HostAgentStatus) -> serde_json::Value {
         "datapath": host.datapath, "realizedRevision": host.realized_revision,
         "viewRevision": host.view_revision, "rejections": rejections,
         "driftRepaired": host.drift_repaired, "driftLast": host.drift_last,
-        "bytesSent": host.bytes_sent, "batchesSent": host.batches_sent,
+        "bytesSent": host.bytes_sent, "batchesSent": host.batches_sent, "replica": host.replica,
     })
 }

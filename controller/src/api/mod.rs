@@ -9,15 +9,22 @@
 //! | `impact` | Impact |
 //! | `lint` | Lint, and the warnings of Apply and Delete |
 //! | `realized` | WaitRealized |
-//! | `status` | HostStatus, ClusterStatus |
+//! | `status` | HostStatus |
+//! | `cluster` | ClusterStatus, ChangeMembers, TransferLeadership |
+//! | `backup` | Backup |
 //! | `host` | Subscribe |
+//!
+//! What other replicas know of hosts, `merge` puts together with what this one knows.
 //!
 //! Whatever takes the state for longer than a lookup runs on a blocking thread: the threads that
 //! serve connections never wait for the state.
 
+mod backup;
+mod cluster;
 mod host;
 mod impact;
 mod lint;
+mod merge;
 mod page;
 mod read;
 mod realized;
@@ -29,13 +36,17 @@ mod write;
 pub use host::HostService;
 
 use crate::core::CoreHandle;
-use crate::limits::{DRY_RUNS_MAX, LINTS_MAX, PAST_REBUILDS_MAX, WAITS_MAX, WATCHES_MAX};
+use crate::limits::{
+    BACKUPS_MAX, DRY_RUNS_MAX, LINTS_MAX, PAST_REBUILDS_MAX, WAITS_MAX, WATCHES_MAX,
+};
 use crate::past::Past;
+use crate::peer::PeerClients;
 use crate::shared::Shared;
 use spanwire_adminproto::convert::{ConvertError, to_key};
 use spanwire_adminproto::wire;
 use spanwire_topology::Engine;
 use spanwire_topology::model::ObjectKey;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -57,6 +68,8 @@ pub struct AdminService {
     lints: Arc<Semaphore>,
     watches: Arc<Semaphore>,
     waits: Arc<Semaphore>,
+    backups: Arc<Semaphore>,
+    peers: PeerClients,
 }
 
 /// Metadata of a call that reads. `current`, or none at all: the answer includes everything that was
@@ -80,11 +93,23 @@ impl AdminService {
             lints: Arc::new(Semaphore::new(LINTS_MAX)),
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             waits: Arc::new(Semaphore::new(WAITS_MAX)),
+            backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
+            peers: PeerClients::default(),
         }
     }
 
     fn shared(&self) -> &Arc<Shared> {
         self.core.shared()
+    }
+
+    /// The other members of the cluster, and where each is reached.
+    fn others(&self) -> BTreeMap<u64, String> {
+        let standing = self.shared().standing.borrow();
+        let mut others = standing.membership.members.addresses.clone();
+        others.remove(&standing.replica_id);
+        drop(standing);
+        self.peers.retain(&others);
+        others
     }
 
     /// The service as a call wants it: see [`READ_METADATA`].
@@ -178,6 +203,7 @@ fn required_key(key: Option<&wire::ObjectKey>, field: &str) -> Result<ObjectKey,
 impl wire::admin_server::Admin for AdminService {
     type WatchStream = AnswerStream<wire::WatchEvent>;
     type WaitRealizedStream = AnswerStream<wire::WaitRealizedProgress>;
+    type BackupStream = AnswerStream<wire::BackupPart>;
 
     async fn apply(&self, request: Request<wire::ApplyRequest>) -> Answer<wire::ApplyResponse> {
         self.process_apply(request.into_inner()).await.map(Response::new)
@@ -250,6 +276,24 @@ impl wire::admin_server::Admin for AdminService {
         &self,
         _: Request<wire::ClusterStatusRequest>,
     ) -> Answer<wire::ClusterStatusResponse> {
-        Ok(Response::new(self.process_cluster_status()))
+        Ok(Response::new(self.process_cluster_status().await))
+    }
+
+    async fn change_members(
+        &self,
+        request: Request<wire::ChangeMembersRequest>,
+    ) -> Answer<wire::ChangeMembersResponse> {
+        self.process_change_members(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<wire::TransferLeadershipRequest>,
+    ) -> Answer<wire::TransferLeadershipResponse> {
+        self.process_transfer(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn backup(&self, _: Request<wire::BackupRequest>) -> Answer<Self::BackupStream> {
+        self.process_backup().await.map(Response::new)
     }
 }

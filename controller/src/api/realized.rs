@@ -1,18 +1,18 @@
 //! WaitRealized.
 
+use super::merge::Others;
 use super::{AdminService, AnswerStream, blocking, take_place};
 use crate::limits::{MISSING_HOSTS_MAX, WAIT_PROGRESS_INTERVAL, WAIT_PROGRESS_INTERVAL_FIRST};
-use crate::publisher::{Assessment, Scope};
-use crate::shared::Shared;
+use crate::publisher::{Assessment, Missing, Scope};
 use spanwire_adminproto::convert::{query_status, to_key};
 use spanwire_adminproto::wire;
 use spanwire_topology::Engine;
 use spanwire_topology::engine::QueryError;
-use spanwire_topology::model::Revision;
+use spanwire_topology::model::{ObjectKey, Revision};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 impl AdminService {
@@ -41,17 +41,77 @@ impl AdminService {
             .await?;
         // One message on its way: a slow client gets the newest progress, not all of it.
         let (progress, received) = mpsc::channel(1);
-        let shared = self.shared().clone();
-        let draining = self.draining.clone();
+        let service = self.clone();
         tokio::spawn(async move {
             let _place = place;
-            let ended = wait(shared, Arc::new(scope), target, &progress, &draining).await;
+            let ended = service.wait_realized_by(Arc::new(scope), target, &progress).await;
             if let Err(status) = ended {
                 // Of no use to a client that is gone.
                 let _ = progress.send(Err(status)).await;
             }
         });
         Ok(Box::pin(ReceiverStream::new(received)))
+    }
+
+    async fn wait_realized_by(
+        &self,
+        scope: Arc<Scope>,
+        target: Revision,
+        progress: &mpsc::Sender<Result<wire::WaitRealizedProgress, Status>>,
+    ) -> Result<(), Status> {
+        let shared = self.shared();
+        let mut events = shared.publisher.progress();
+        let mut told: Option<wire::WaitRealizedProgress> = None;
+        let mut pause = WAIT_PROGRESS_INTERVAL_FIRST;
+        loop {
+            events.mark_unchanged();
+            let own = self.assess(&scope, target).await?;
+            let asked_at = Instant::now();
+            let assessment = self.with_others(own, &scope, target).await;
+            let message = to_progress(&assessment, target);
+            let is_done = message.done;
+            if told.as_ref() != Some(&message) {
+                if progress.send(Ok(message.clone())).await.is_err() || is_done {
+                    return Ok(());
+                }
+                told = Some(message);
+            }
+            // Most waits are over in milliseconds; the long ones are looked at ever less often. No more
+            // than half of the time goes into asking others.
+            tokio::time::sleep(pause.max(asked_at.elapsed())).await;
+            pause = (pause * 2).min(WAIT_PROGRESS_INTERVAL);
+            // What happens at other replicas is not told here: they are asked again.
+            let is_alone = self.others().is_empty();
+            tokio::select! {
+                changed = events.changed(), if is_alone => if changed.is_err() { return Ok(()) },
+                () = std::future::ready(()), if !is_alone => {}
+                () = progress.closed() => return Ok(()),
+                () = self.draining.cancelled() => {
+                    return Err(Status::unavailable("the controller is stopping: wait again"));
+                }
+            }
+        }
+    }
+
+    /// How far the hosts are that are connected here.
+    async fn assess(&self, scope: &Arc<Scope>, target: Revision) -> Result<Assessment, Status> {
+        let (shared, scope) = (self.shared().clone(), scope.clone());
+        blocking(move || {
+            let assessed = shared.publisher.assess(&shared.state.read(), &scope, target);
+            assessed.map_err(|error| query_status(&error))
+        })
+        .await
+    }
+
+    /// The same with what other replicas know of the hosts that are missing.
+    async fn with_others(&self, own: Assessment, scope: &Scope, target: Revision) -> Assessment {
+        let names: Vec<String> = own.missing.iter().map(|host| host.name.to_string()).collect();
+        let merge = |others: &Others| {
+            let concerns = |object: Option<&ObjectKey>, item: &str| scope.concerns(object, item);
+            others.merge_assessment(own.clone(), target, concerns)
+        };
+        let others = self.ask_others(names, true, |others| merge(others).missing.is_empty()).await;
+        merge(&others)
     }
 }
 
@@ -65,53 +125,12 @@ fn check_target(engine: &Engine, target: Revision) -> Result<(), Status> {
     )))
 }
 
-async fn wait(
-    shared: Arc<Shared>,
-    scope: Arc<Scope>,
-    target: Revision,
-    progress: &mpsc::Sender<Result<wire::WaitRealizedProgress, Status>>,
-    draining: &CancellationToken,
-) -> Result<(), Status> {
-    let mut events = shared.publisher.progress();
-    let mut told: Option<wire::WaitRealizedProgress> = None;
-    let mut pause = WAIT_PROGRESS_INTERVAL_FIRST;
-    loop {
-        events.mark_unchanged();
-        let assessment = {
-            let (shared, scope) = (shared.clone(), scope.clone());
-            blocking(move || {
-                let assessed = shared.publisher.assess(&shared.state.read(), &scope, target);
-                assessed.map_err(|error| query_status(&error))
-            })
-            .await?
-        };
-        let message = to_progress(&assessment, target);
-        let is_done = message.done;
-        if told.as_ref() != Some(&message) {
-            if progress.send(Ok(message.clone())).await.is_err() || is_done {
-                return Ok(());
-            }
-            told = Some(message);
-        }
-        // Most waits are over in milliseconds; the long ones are looked at ever less often.
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(WAIT_PROGRESS_INTERVAL);
-        tokio::select! {
-            changed = events.changed() => if changed.is_err() { return Ok(()) },
-            () = progress.closed() => return Ok(()),
-            () = draining.cancelled() => {
-                return Err(Status::unavailable("the controller is stopping: wait again"));
-            }
-        }
-    }
-}
-
 fn to_progress(assessment: &Assessment, target: Revision) -> wire::WaitRealizedProgress {
     let Assessment { hosts, realized, missing } = assessment;
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    let to_missing = |(host, reason): &(Arc<str>, String)| wire::MissingHost {
-        host: host.to_string(),
-        reason: reason.clone(),
+    let to_missing = |host: &Missing| wire::MissingHost {
+        host: host.name.to_string(),
+        reason: host.reason.clone(),
     };
     wire::WaitRealizedProgress {
         revision: target,

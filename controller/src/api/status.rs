@@ -1,8 +1,11 @@
-//! HostStatus and ClusterStatus.
+//! HostStatus: the agents of the hosts, whichever replica each is connected to.
 
 use super::AdminService;
 use super::blocking;
+use super::merge::Others;
 use super::read::required_host;
+use crate::limits::HOSTS_NAMED_MAX;
+use crate::peer::PeerCallError;
 use spanwire_adminproto::wire;
 use spanwire_topology::model::Kind;
 use tonic::Status;
@@ -18,7 +21,7 @@ impl AdminService {
         let wire::HostStatusRequest { hosts: mut names } = request;
         self.wait_current().await?;
         let shared = self.shared().clone();
-        blocking(move || {
+        let own = blocking(move || {
             let all = names.is_empty();
             let revision = {
                 let engine = shared.state.read();
@@ -42,25 +45,46 @@ impl AdminService {
                     }
                 }
             }
-            Ok(wire::HostStatusResponse { hosts, revision })
+            Ok(wire::HostStatusResponse { hosts, revision, silent: Vec::new() })
         })
-        .await
+        .await?;
+        let names = own.hosts.iter().map(|host| host.host.clone()).collect();
+        let others = self.ask_others(names, false, |_| false).await;
+        let replica = self.shared().standing.borrow().replica_id;
+        let hosts = own.hosts.into_iter().map(|host| others.merge_status(replica, host));
+        Ok(wire::HostStatusResponse {
+            hosts: hosts.collect(),
+            revision: own.revision,
+            silent: others.silent().to_vec(),
+        })
     }
 
-    /// Answers on every replica, whatever its state: it is what one looks at when others do not.
-    pub(super) fn process_cluster_status(&self) -> wire::ClusterStatusResponse {
-        let standing = self.shared().standing.borrow().clone();
-        wire::ClusterStatusResponse {
-            cluster_id: self.shared().publisher.cluster_id().to_string(),
-            leader: standing.leader,
-            term: standing.term,
-            revision: *self.shared().revision.borrow(),
-            replicas: vec![wire::ReplicaStatus {
-                id: standing.replica_id,
-                address: String::new(),
-                role: standing.role.as_str().to_owned(),
-                applied_revision: standing.applied_index,
-            }],
+    /// Asks the other replicas what they know of hosts, until they have answered, each in its time, or
+    /// what they have said is enough.
+    pub(super) async fn ask_others(
+        &self,
+        names: Vec<String>,
+        brief: bool,
+        is_enough: impl Fn(&Others) -> bool,
+    ) -> Others {
+        let mut known = Others::default();
+        let others = self.others();
+        if names.is_empty() || others.is_empty() {
+            return known;
         }
+        let names = if names.len() > HOSTS_NAMED_MAX { Vec::new() } else { names };
+        let take = |(id, answer)| {
+            match answer {
+                Ok(sessions) => known.take(id, sessions),
+                Err(error) => {
+                    let error: PeerCallError = error;
+                    let address = others.get(&id).map(String::as_str).unwrap_or_default();
+                    known.take_silence(id, address, error.to_string());
+                }
+            }
+            is_enough(&known)
+        };
+        self.peers.hosts_of_all(&others, &names, brief, take).await;
+        known
     }
 }

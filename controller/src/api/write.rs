@@ -4,7 +4,7 @@ use super::lint::{named, warnings};
 use super::{AdminService, blocking, malformed};
 use crate::core::ProposeError;
 use crate::shared::Shared;
-use crate::state::{Applied, Rejection, RequestId, wire as log};
+use crate::state::{Applied, Known, Rejection, RequestId, wire as log};
 use spanwire_adminproto::convert::{
     from_change, from_finding, refusal_status, to_apply_transaction, to_delete_transaction,
 };
@@ -30,6 +30,12 @@ struct Written {
 }
 
 impl Written {
+    /// By an earlier attempt, whose results were told then.
+    fn before(revision: Revision) -> Written {
+        let (results, warnings) = (Vec::new(), LintReport::default());
+        Written { revision, results, warnings, repeated: true }
+    }
+
     fn warnings(&self) -> Vec<wire::Finding> {
         self.warnings.findings.iter().map(from_finding).collect()
     }
@@ -88,9 +94,12 @@ impl AdminService {
         // What is already so needs no entry in the log, and no sync.
         let named = named(&transaction);
         let look = |transaction: Transaction, named: Vec<ObjectKey>| {
-            move |engine: &Engine, _: &Shared| {
+            move |engine: &Engine, shared: &Shared| {
                 let near = engine.lint_neighbours(&named);
-                Ok((unchanged(engine, &transaction, &named), near))
+                let written = unchanged(engine, &transaction, &named);
+                // An earlier attempt of this request may be why.
+                let before = written.as_ref().and_then(|_| applied_before(shared, &id));
+                Ok((before.map(Written::before).or(written), near))
             }
         };
         let (is_unchanged, near) = self.look(look(transaction.clone(), named.clone())).await?;
@@ -112,15 +121,18 @@ impl AdminService {
                     repeated: false,
                 })
             }
-            Ok(Ok(Applied::Before(revision))) => Ok(Written {
-                revision,
-                results: Vec::new(),
-                warnings: LintReport::default(),
-                repeated: true,
-            }),
+            Ok(Ok(Applied::Before(revision))) => Ok(Written::before(revision)),
             Ok(Err(rejection)) => Err(rejection_status(&rejection)),
             Err(error) => Err(to_status(&error)),
         }
+    }
+}
+
+/// The revision as which a request was applied before, if it is remembered.
+fn applied_before(shared: &Shared, id: &RequestId) -> Option<Revision> {
+    match shared.requests.lock().get(id, Revision::MAX) {
+        Known::Applied(revision) => Some(revision),
+        Known::New | Known::Refused(_) | Known::Forgotten => None,
     }
 }
 

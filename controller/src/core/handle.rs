@@ -8,7 +8,7 @@ use crate::limits::{
 use crate::past::Past;
 use crate::peer::{MembersChange, Request};
 use crate::shared::{Outcome, Shared};
-use crate::state::{RequestId, encode_command, wire};
+use crate::state::{RequestId, State, encode_command, wire};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -185,6 +185,21 @@ impl CoreHandle {
         let (reply, status) = oneshot::channel();
         self.send(Command::Status { reply }).ok()?;
         timeout(READ_WAIT, status).await.ok()?.ok()
+    }
+
+    /// The state as it is after some log entry, members and requests included. It has everything that
+    /// was acknowledged anywhere before a [`CoreHandle::wait_current`] that has ended.
+    ///
+    /// # Errors
+    /// If the replica has stopped, or is too busy.
+    pub async fn state(&self) -> Result<State, ProposeError> {
+        let (reply, state) = oneshot::channel();
+        self.send(Command::State { reply })?;
+        match timeout(READ_WAIT, state).await {
+            Ok(Ok(state)) => Ok(state),
+            Ok(Err(_)) => Err(ProposeError::NotProposed("the controller is stopping".to_owned())),
+            Err(_) => Err(ProposeError::Overloaded),
+        }
     }
 
     fn send(&self, command: Command) -> Result<(), ProposeError> {

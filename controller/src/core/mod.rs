@@ -22,6 +22,7 @@ pub use error::CoreError;
 pub(crate) use handle::now_ms;
 pub use handle::{Answer, CoreHandle, ProposeError, ReadError};
 pub use replica::Replica;
+pub(crate) use replica::members_context;
 pub use snapshotter::SnapshotJob;
 
 use crate::config::Limits;
@@ -33,7 +34,7 @@ use crate::limits::{PEER_MESSAGES_MAX, PROPOSALS_MAX, TICK};
 use crate::past::Past;
 use crate::peer::{PeerMessage, Request};
 use crate::shared::{Shared, Standing};
-use crate::state::RequestId;
+use crate::state::{RequestId, State};
 use crate::telemetry;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -116,6 +117,8 @@ impl Transport for NoPeers {
 /// What a replica says of itself.
 #[derive(Debug, Clone)]
 pub struct ReplicaStatus {
+    /// Where others reach it.
+    pub address: String,
     /// Where it stands.
     pub standing: Standing,
     /// If it leads: how far each member is.
@@ -151,6 +154,11 @@ pub(crate) enum Command {
     Status {
         /// Who is told.
         reply: oneshot::Sender<ReplicaStatus>,
+    },
+    /// Share the state, as it is after some log entry.
+    State {
+        /// Who is given it.
+        reply: oneshot::Sender<State>,
     },
     /// Take a message from another replica.
     Peer {

@@ -175,6 +175,10 @@ impl<S: LogStore> Replica<S> {
                 // Of no use to a caller who is gone.
                 let _ = reply.send(self.status());
             }
+            Command::State { reply } => {
+                // Of no use to a caller who is gone.
+                let _ = reply.send(self.state());
+            }
             Command::Peer { from, message, room } => {
                 drop(room);
                 self.process_peer(from, message);
@@ -470,19 +474,23 @@ impl<S: LogStore> Replica<S> {
             return None;
         }
         let compact_to = self.snapshotter.begin(self.applied_index, self.outgoing.oldest_index());
-        // Sharing the objects is quick; encoding and writing them is not, and happens beside.
+        let (state, conf_state) = (self.state(), self.node.conf_state());
+        Some(SnapshotJob { store: self.store.clone(), state, conf_state, compact_to })
+    }
+
+    /// The state of the last entry applied. Sharing the objects is quick; encoding and writing them is
+    /// not, and happens beside.
+    fn state(&self) -> state::State {
         let requests = match planted::is(Bug::SnapshotWithoutRequests) {
             true => state::EndedRequests::default(),
             false => self.shared.requests.lock().clone(),
         };
-        let state = state::State {
+        state::State {
             network: self.shared.state.read().export(),
             members: self.members.clone(),
             requests,
             applied_index: self.applied_index,
-        };
-        let conf_state = self.node.conf_state();
-        Some(SnapshotJob { store: self.store.clone(), state, conf_state, compact_to })
+        }
     }
 
     // ---- The loop ----
@@ -653,6 +661,7 @@ impl<S: LogStore> Replica<S> {
         let progress = self.membership.ids().into_iter();
         let progress = progress.filter_map(|id| Some((id, self.node.progress(id)?)));
         ReplicaStatus {
+            address: self.config.address.clone(),
             standing: self.shared.standing.borrow().clone(),
             progress: progress.collect(),
             waiting: self.waiting.len(),
@@ -667,7 +676,7 @@ impl<S: LogStore> Replica<S> {
 const LOG_FIRST: u64 = 1;
 
 /// What a change of members says of them; `None` for the one that ends a change of several.
-fn members_context(entry: &Entry) -> Result<Option<wire::MembersContext>, CoreError> {
+pub(crate) fn members_context(entry: &Entry) -> Result<Option<wire::MembersContext>, CoreError> {
     let decoded = |problem: String| CoreError::Members { index: entry.index, problem };
     let context = match entry.get_entry_type() {
         EntryType::EntryConfChange => ConfChange::decode(entry.data.as_ref()).map(|c| c.context),

@@ -1,6 +1,7 @@
 //! Replicas among themselves: what they say, and how it gets there.
 //!
 //! * [`message`]: what is said, checked before anything acts on it.
+//! * [`client`]: calls to another controller by its address.
 //! * [`Links`]: from this replica to the others.
 //! * [`PeerService`]: from the others to this replica.
 //!
@@ -9,6 +10,7 @@
 //!                 └► bulk: mpsc ─► Deliver ──►      (parts of snapshots, large commands)
 //! ```
 
+pub mod client;
 mod hosts;
 mod lane;
 mod links;
@@ -16,6 +18,7 @@ pub mod message;
 mod server;
 mod waiting;
 
+pub use client::{PeerCallError, PeerClients};
 pub use links::Links;
 pub use message::{
     LeaderAnswer, MembersChange, PEER_VERSION, PeerMessage, PeerMessageError, Request,

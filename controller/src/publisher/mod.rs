@@ -19,7 +19,8 @@ mod realized;
 mod report;
 
 pub use connection::{Connection, process_message, serve_host};
-pub use realized::{Assessment, HostReport, Scope};
+pub(crate) use realized::why_behind;
+pub use realized::{Assessment, HostReport, Missing, Scope};
 
 use crate::planted::{self, Bug};
 use parking_lot::Mutex;

@@ -30,7 +30,18 @@ pub struct Assessment {
     /// Hosts that have it.
     pub realized: usize,
     /// The others, sorted by name, with the reason.
-    pub missing: Vec<(Text, String)>,
+    pub missing: Vec<Missing>,
+}
+
+/// A host that does not have a revision, as far as one replica knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Its name.
+    pub name: Text,
+    /// What is known of why.
+    pub reason: String,
+    /// When it connected, in milliseconds since the epoch; `None` if it is not connected.
+    pub connected_since_ms: Option<u64>,
 }
 
 /// What is known of one host.
@@ -73,22 +84,22 @@ impl Scope {
         }
     }
 
-    /// True if a host that refuses the item does not have what is waited for.
-    fn concerns(&self, engine: &Engine, item: ItemKey) -> bool {
+    /// True if a host that refuses an item does not have what is waited for: `item` is its name, and
+    /// `object` what it is made of.
+    pub fn concerns(&self, object: Option<&ObjectKey>, item: &str) -> bool {
         let Scope::Object { key, users } = self else { return true };
         // Ports and what they hang on are in shards, locators and domains without a reference.
         let is_part_of_topology =
             matches!(key.kind, Kind::Host | Kind::LogicalSwitch | Kind::LogicalRouter)
                 || key.kind == Kind::LogicalPort;
-        match item {
-            ItemKey::Shard { .. } | ItemKey::Domain(_) | ItemKey::Locators(_)
-                if is_part_of_topology =>
-            {
-                true
-            }
-            _ => object_of(engine, item).is_some_and(|object| users.contains(&object)),
-        }
+        let is_of_topology = ["shard ", "domain ", "locators "].iter().any(|t| item.starts_with(t));
+        (is_part_of_topology && is_of_topology) || object.is_some_and(|o| users.contains(o))
     }
+}
+
+/// Why a host that is connected does not have a revision yet.
+pub(crate) fn why_behind(realized: Revision, phase: &str, pending: u32) -> String {
+    format!("behind: it has revision {realized} ({phase}, {pending} items pending)")
 }
 
 /// The object that an item is made of, where there is one.
@@ -117,13 +128,13 @@ impl Publisher {
             assessment.hosts += 1;
             match self.why_missing(engine, scope, host, target, newest) {
                 None => assessment.realized += 1,
-                Some(reason) => {
+                Some((reason, connected_since_ms)) => {
                     let name = Text::from(engine.host_name(host).unwrap_or_default());
-                    assessment.missing.push((name, reason));
+                    assessment.missing.push(Missing { name, reason, connected_since_ms });
                 }
             }
         }
-        assessment.missing.sort_unstable();
+        assessment.missing.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(assessment)
     }
 
@@ -134,25 +145,24 @@ impl Publisher {
         host: HostId,
         target: Revision,
         newest: Revision,
-    ) -> Option<String> {
+    ) -> Option<(String, Option<u64>)> {
         let Some(connection) = self.connection(host) else {
-            return Some("not connected".to_owned());
+            return Some(("not connected".to_owned(), None));
         };
+        let since = Some(connection.connected_since_ms());
         let session = connection.session();
         let realized = session.realized_revision(newest);
         let status = session.status();
         drop(session);
         if realized < target {
-            return Some(format!(
-                "behind: it has revision {realized} ({}, {} items pending)",
-                status.phase.as_str(),
-                status.pending
-            ));
+            let pending = u32::try_from(status.pending).unwrap_or(u32::MAX);
+            return Some((why_behind(realized, status.phase.as_str(), pending), since));
         }
-        let rejected = status.rejections.iter().find(|r| scope.concerns(engine, r.key));
-        rejected.map(|Rejection { key, reason }| match object_of(engine, *key) {
-            Some(object) => format!("it rejected {object}: {reason}"),
-            None => format!("it rejected {key}: {reason}"),
+        status.rejections.iter().find_map(|Rejection { key, reason }| {
+            let (object, item) = (object_of(engine, *key), key.to_string());
+            let is_concerned = scope.concerns(object.as_ref(), &item);
+            let what = object.map_or(item, |object| object.to_string());
+            is_concerned.then(|| (format!("it rejected {what}: {reason}"), since))
         })
     }
 

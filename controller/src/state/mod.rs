@@ -13,6 +13,7 @@
 
 mod command;
 mod members;
+mod replay;
 mod request;
 mod snapshot;
 
