@@ -7,10 +7,10 @@
 //!
 //! Each writes several files, and can be cut off between any two of them:
 //!
-//! | | Order | Cut off before the last |
-//! |---|---|---|
-//! | [`restore`] | mark, log with snapshot, identity, no mark | the directory is refused until the restore is run again |
-//! | [`recover`] | identity, log with snapshot | the replica belongs to no cluster that has a majority: it serves nobody until the recovery is run again |
+//! * [`restore`]: mark, log with snapshot, identity, no mark. Cut off before the identity, the directory is
+//!   refused until the restore is run again.
+//! * [`recover`]: identity, log with snapshot. Cut off before the log, the replica belongs to a cluster that
+//!   has no majority: it serves nobody until the recovery is run again.
 
 use crate::consensus::{LogStore, RedbLog, StoreError, Write};
 use crate::core::{CoreError, members_context};

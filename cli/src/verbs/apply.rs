@@ -1,11 +1,11 @@
 //! `spanwire apply`: create or change resources as one transaction.
 
 use crate::cli::{Format, Global};
-use crate::client::{Admin, to_failure};
+use crate::client::Admin;
 use crate::failure::Failure;
 use crate::output::{print, print_json, print_line, render};
 use crate::verbs::lint;
-use crate::{input, progress, retry};
+use crate::{input, retry};
 use clap::Args;
 use serde_json::json;
 use spanwire_adminproto::wire;
@@ -68,13 +68,16 @@ pub(crate) async fn apply_retrying(
     retry::write(global, &doing, retry::WRITE_TIME, request, call).await
 }
 
-/// Applies resources as one transaction, once.
+/// Applies resources as one transaction, once: to the controller of a lab.
+#[cfg(feature = "lab")]
 pub(crate) async fn apply(
     admin: &mut Admin,
     items: Vec<wire::apply_request::Item>,
     dry_run: bool,
     expected_revision: Option<u64>,
 ) -> Result<wire::ApplyResponse, Failure> {
+    use crate::client::to_failure;
+    use crate::progress;
     let doing = format!("apply {}", render::count(items.len(), "resource"));
     let request = wire::ApplyRequest { items, dry_run, expected_revision, request_id: Vec::new() };
     let response = progress::during(&doing, admin.apply(request)).await;
