@@ -1,4 +1,4 @@
-//! A controller and agents inside of a lab: child processes of this very binary, each in its
+//! Controllers and agents inside of a lab: child processes of this very binary, each in its
 //! namespace.
 //!
 //! The lab's own namespaces cannot be reached from outside. So the runtime that talks to the
@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 
 /// The name of the controller among the processes of a lab.
 pub(crate) const CONTROLLER: &str = "controller";
-/// Where the controller listens, in the fabric.
+/// Where the controller listens, in the fabric; the second of several on the next port, and so on.
 const CONTROLLER_PORT: u16 = 6690;
 /// How long the controller may take to answer after it was started.
 const START_WAIT: Duration = Duration::from_secs(30);
@@ -48,33 +48,54 @@ fn directory(lab: &Lab, label: &str) -> PathBuf {
     lab.record().log_path(label).with_extension("data")
 }
 
-/// Starts the controller in the fabric.
-pub(crate) fn start_controller(lab: &mut Lab) -> Result<(), Failure> {
-    let data = directory(lab, CONTROLLER);
-    let arguments: [OsString; 5] = [
+/// The name of one of several controllers among the processes of a lab; the first is [`CONTROLLER`].
+pub(crate) fn controller_label(number: u16) -> String {
+    match number {
+        0 => CONTROLLER.to_owned(),
+        number => format!("{CONTROLLER}-{}", number + 1),
+    }
+}
+
+/// Where hosts and other controllers reach one of several controllers.
+pub(crate) fn controller_address(lab: &Lab, number: u16) -> String {
+    format!("{}:{}", lab.fabric_address(), CONTROLLER_PORT + number)
+}
+
+/// Starts a controller in the fabric: the first, numbered 0, founds a cluster, and others wait to be
+/// added to it.
+pub(crate) fn start_controller(lab: &mut Lab, number: u16) -> Result<(), Failure> {
+    let label = controller_label(number);
+    let data = directory(lab, &label);
+    let mut arguments: Vec<OsString> = vec![
         "controller".into(),
         "--listen".into(),
-        format!("0.0.0.0:{CONTROLLER_PORT}").into(),
+        format!("0.0.0.0:{}", CONTROLLER_PORT + number).into(),
+        "--advertise".into(),
+        controller_address(lab, number).into(),
         "--data-dir".into(),
         data.into(),
     ];
-    let spec = ProcessSpec::new(CONTROLLER, Place::Fabric, program()?, arguments);
-    lab.spawn(&spec).map(drop).map_err(lab_failure("the controller does not start"))
+    if number > 0 {
+        arguments.push("--join".into());
+    }
+    let spec = ProcessSpec::new(&label, Place::Fabric, program()?, arguments);
+    lab.spawn(&spec).map(drop).map_err(lab_failure("a controller does not start"))
 }
 
-/// Starts the agent of a host, with the kernel's datapath.
-pub(crate) fn start_agent(lab: &mut Lab, host: &str) -> Result<(), Failure> {
+/// Starts the agent of a host, with the kernel's datapath, and so many controllers to choose from.
+pub(crate) fn start_agent(lab: &mut Lab, host: &str, controllers: u16) -> Result<(), Failure> {
     let label = agent_label(host);
     let Some(vtep) = lab.spec().host(host).map(|host| host.vtep) else {
         return Err(Failure::refused(format!("the lab has no host {host}")));
     };
-    let controller = format!("{}:{CONTROLLER_PORT}", lab.fabric_address());
+    let addresses: Vec<String> =
+        (0..controllers).map(|number| controller_address(lab, number)).collect();
     let arguments: [OsString; 11] = [
         "agent".into(),
         "--host".into(),
         host.into(),
         "--controller".into(),
-        controller.into(),
+        addresses.join(",").into(),
         "--state-dir".into(),
         directory(lab, &label).into(),
         "--datapath".into(),
@@ -103,9 +124,10 @@ pub(crate) fn fabric_runtime(lab: &Lab) -> Result<Runtime, Failure> {
     .map_err(|error| Failure::caused(DOING, &error))
 }
 
-/// Connects to the controller in the fabric as soon as it answers.
-pub(crate) fn connect(lab: &Lab, runtime: &Runtime) -> Result<Admin, Failure> {
-    let address = format!("127.0.0.1:{CONTROLLER_PORT}");
+/// Connects to a controller in the fabric as soon as it answers.
+pub(crate) fn connect(lab: &Lab, runtime: &Runtime, number: u16) -> Result<Admin, Failure> {
+    let address = format!("127.0.0.1:{}", CONTROLLER_PORT + number);
+    let label = controller_label(number);
     let deadline = Instant::now() + START_WAIT;
     loop {
         // On a thread of the runtime, for a socket belongs to the namespace it was opened in.
@@ -118,8 +140,8 @@ pub(crate) fn connect(lab: &Lab, runtime: &Runtime) -> Result<Admin, Failure> {
             Ok(Err(failure)) => failure,
             Err(error) => Failure::caused("the connection was given up", &error),
         };
-        if !lab.record().is_running(CONTROLLER) {
-            let log = lab.record().log_path(CONTROLLER);
+        if !lab.record().is_running(&label) {
+            let log = lab.record().log_path(&label);
             return Err(Failure::refused(format!("the controller ended: {}", tail(&log))));
         }
         if Instant::now() >= deadline {

@@ -1,6 +1,7 @@
 //! The demo on namespaces: child processes, the kernel's datapath, real packets.
 
 use super::checks::{Attempt, Seen};
+use super::cluster::{self, CONTROLLERS};
 use super::{Stage, lab_lacking};
 use crate::client::Admin;
 use crate::failure::Failure;
@@ -35,15 +36,16 @@ pub(super) fn lacking() -> Option<String> {
     }
 }
 
-/// The lab, with the controller in it.
+/// The lab, with the controllers in it.
 pub(super) struct LabStage {
     lab: Lab,
     runtime: Runtime,
-    admin: Admin,
+    /// The numbers of the controllers that run.
+    controllers: Vec<u16>,
 }
 
 impl LabStage {
-    /// Makes hosts and workloads, has every workload listen, and starts the controller.
+    /// Makes hosts and workloads, has every workload listen, and starts the controllers.
     pub(super) fn new(
         resources: &[Resource],
         tcp_ports: &BTreeSet<u16>,
@@ -62,7 +64,10 @@ impl LabStage {
 
     fn start(mut lab: Lab, tcp_ports: &BTreeSet<u16>) -> Result<LabStage, Failure> {
         match LabStage::connected(&mut lab, tcp_ports) {
-            Ok((runtime, admin)) => Ok(LabStage { lab, runtime, admin }),
+            Ok(runtime) => {
+                let controllers = (0..CONTROLLERS).collect();
+                Ok(LabStage { lab, runtime, controllers })
+            }
             Err(failure) => {
                 lab.down().map_err(lab_failure("what was made could not be removed"))?;
                 Err(failure)
@@ -70,17 +75,26 @@ impl LabStage {
         }
     }
 
-    fn connected(lab: &mut Lab, tcp_ports: &BTreeSet<u16>) -> Result<(Runtime, Admin), Failure> {
+    fn connected(lab: &mut Lab, tcp_ports: &BTreeSet<u16>) -> Result<Runtime, Failure> {
         let fail = lab_failure("the workloads do not listen");
         let listen: Vec<Listen> = tcp_ports.iter().map(|&port| Listen::Tcp(port)).collect();
         let keys: Vec<WorkloadKey> = lab.spec().workloads.iter().map(|w| w.key.clone()).collect();
         for key in keys {
             lab.listen(&key, &listen).map_err(&fail)?;
         }
-        fleet::start_controller(lab)?;
+        for number in 0..CONTROLLERS {
+            fleet::start_controller(lab, number)?;
+        }
         let runtime = fleet::fabric_runtime(lab)?;
-        let admin = fleet::connect(lab, &runtime)?;
-        Ok((runtime, admin))
+        let mut admin = fleet::connect(lab, &runtime, 0)?;
+        // They are added when they are reached.
+        for number in 1..CONTROLLERS {
+            fleet::connect(lab, &runtime, number)?;
+        }
+        let others =
+            (1..CONTROLLERS).map(|number| fleet::controller_address(lab, number)).collect();
+        runtime.block_on(cluster::grow(&mut admin, others))?;
+        Ok(runtime)
     }
 }
 
@@ -92,7 +106,7 @@ fn workload(port: &ObjectKey) -> WorkloadKey {
 impl Stage for LabStage {
     fn describe(&self) -> String {
         format!(
-            "{} and {} as network namespaces, a controller and an agent each as processes",
+            "{} and {} as network namespaces, {CONTROLLERS} controllers and an agent each as processes",
             render::count(self.lab.spec().hosts.len(), "host"),
             render::count(self.lab.spec().workloads.len(), "workload"),
         )
@@ -102,14 +116,16 @@ impl Stage for LabStage {
         &self.runtime
     }
 
-    fn admin(&self) -> Admin {
-        self.admin.clone()
+    fn admin(&self) -> Result<Admin, Failure> {
+        let none = || Failure::refused("no controller runs any more");
+        let number = *self.controllers.first().ok_or_else(none)?;
+        fleet::connect(&self.lab, &self.runtime, number)
     }
 
     fn start_agents(&mut self) -> Result<(), Failure> {
         let hosts: Vec<String> =
             self.lab.spec().hosts.iter().map(|host| host.name.clone()).collect();
-        hosts.iter().try_for_each(|host| fleet::start_agent(&mut self.lab, host))
+        hosts.iter().try_for_each(|host| fleet::start_agent(&mut self.lab, host, CONTROLLERS))
     }
 
     fn move_workload(&mut self, port: &ObjectKey, host: &str) -> Result<(), Failure> {
@@ -130,20 +146,31 @@ impl Stage for LabStage {
         outcomes.into_iter().map(to_seen).collect()
     }
 
-    fn stop_controller(&mut self) -> Result<(), Failure> {
-        fleet::stop(&mut self.lab, fleet::CONTROLLER)
+    fn kill_controller(&mut self, address: &str) -> Result<(), Failure> {
+        let is_it = |number: &u16| fleet::controller_address(&self.lab, *number) == address;
+        let Some(number) = self.controllers.iter().copied().find(is_it) else {
+            return Err(Failure::refused(format!("no controller runs at {address}")));
+        };
+        self.controllers.retain(|other| *other != number);
+        let fail = lab_failure("the controller does not end");
+        self.lab.kill(&fleet::controller_label(number)).map_err(&fail)
+    }
+
+    fn stop_controllers(&mut self) -> Result<(), Failure> {
+        let numbers = std::mem::take(&mut self.controllers);
+        let mut labels = numbers.into_iter().map(fleet::controller_label);
+        labels.try_for_each(|label| fleet::stop(&mut self.lab, &label))
     }
 
     fn restart_agent(&mut self, host: &str) -> Result<(), Failure> {
         let fail = lab_failure("the agent does not end");
         self.lab.kill(&fleet::agent_label(host)).map_err(&fail)?;
-        fleet::start_agent(&mut self.lab, host)
+        fleet::start_agent(&mut self.lab, host, CONTROLLERS)
     }
 
     fn finish(self: Box<Self>) -> Result<(), Failure> {
-        let LabStage { lab, runtime, admin } = *self;
-        // Their sockets would keep the fabric's namespace alive.
-        drop(admin);
+        let LabStage { lab, runtime, controllers: _ } = *self;
+        // Its sockets would keep the fabric's namespace alive.
         runtime.shutdown_timeout(Duration::from_secs(1));
         lab.down().map_err(lab_failure("the lab of the demo does not go down"))
     }

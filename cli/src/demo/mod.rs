@@ -1,7 +1,7 @@
 //! `spanwire demo`: all of it on one machine, each step checked.
 //!
 //! ```text
-//!  slice (a real model) ─► stage: controller + agents ─► story: what is shown, step by step
+//!  slice (a real model) ─► stage: controllers, agents ─► story: what is shown, step by step
 //!                             │ lab_run: namespaces, real packets      │
 //!                             └ record_run: in this process            └─► checks ─► report
 //! ```
@@ -11,6 +11,7 @@
 
 mod broadcast;
 mod checks;
+mod cluster;
 mod follow;
 mod lab_run;
 mod record_run;
@@ -33,17 +34,19 @@ trait Stage {
     fn describe(&self) -> String;
     /// The runtime that talks to the controller.
     fn runtime(&self) -> &Runtime;
-    /// The admin API of the controller.
-    fn admin(&self) -> Admin;
+    /// The admin API of a controller that runs.
+    fn admin(&self) -> Result<Admin, Failure>;
     /// Starts an agent for each host.
     fn start_agents(&mut self) -> Result<(), Failure>;
     /// Moves the workload behind a port to another host. The port is rebound elsewhere.
     fn move_workload(&mut self, port: &ObjectKey, host: &str) -> Result<(), Failure>;
     /// Tries connections and tells what came of each.
     fn attempt(&mut self, attempts: &[Attempt]) -> Result<Vec<Seen>, Failure>;
-    /// Ends the controller, and does not start it again.
-    fn stop_controller(&mut self) -> Result<(), Failure>;
-    /// Ends the agent of a host and starts it again, while there is no controller.
+    /// Ends the controller at an address as a power cut would.
+    fn kill_controller(&mut self, address: &str) -> Result<(), Failure>;
+    /// Ends all controllers, and does not start them again.
+    fn stop_controllers(&mut self) -> Result<(), Failure>;
+    /// Ends the agent of a host and starts it again, while there are no controllers.
     fn restart_agent(&mut self, host: &str) -> Result<(), Failure>;
     /// Removes everything that the stage has made.
     fn finish(self: Box<Self>) -> Result<(), Failure>;

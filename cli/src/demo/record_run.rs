@@ -1,8 +1,9 @@
-//! The demo without packets: controller and agents in this process, and drivers that keep each
+//! The demo without packets: controllers and agents in this process, and drivers that keep each
 //! host's view in memory. They answer, from the view alone, what a datapath would do.
 
 use super::Stage;
 use super::checks::{Attempt, SOURCE_PORT, Seen};
+use super::cluster::{self, CONTROLLERS};
 use crate::client::{Admin, connect_to};
 use crate::failure::Failure;
 use crate::output::render;
@@ -11,11 +12,12 @@ use spanwire_agent::datapath::evaluate::{
 };
 use spanwire_agent::datapath::record::RecordDatapath;
 use spanwire_agent::{Agent, AgentError, Config, ConfigLayer};
-use spanwire_controller::{Controller, RunningController};
+use spanwire_controller::{Controller, ControllerError, RunningController};
 use spanwire_topology::model::{Direction, Kind, Spec, TransportProtocol, Uid};
 use spanwire_topology::{ObjectKey, Resource};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -33,12 +35,13 @@ struct RunningAgent {
     task: JoinHandle<Result<(), AgentError>>,
 }
 
-/// Controller and agents in this process.
+/// Controllers and agents in this process.
 pub(super) struct RecordStage {
     runtime: Runtime,
-    controller: Option<RunningController>,
-    address: SocketAddr,
-    admin: Admin,
+    /// Those that run, by their addresses.
+    controllers: BTreeMap<String, RunningController>,
+    /// The addresses of all.
+    addresses: Vec<String>,
     agents: BTreeMap<String, RunningAgent>,
     /// The tunnel endpoints, by which a locator names a host.
     hosts: BTreeMap<IpAddr, String>,
@@ -46,8 +49,38 @@ pub(super) struct RecordStage {
     directory: tempfile::TempDir,
 }
 
+/// Starts the controllers: one founds a cluster, and the others are added to it.
+async fn start_controllers(
+    directory: &Path,
+) -> Result<BTreeMap<String, RunningController>, Failure> {
+    let fail = |error: ControllerError| Failure::caused("a controller does not start", &error);
+    let mut controllers = BTreeMap::new();
+    let mut joining = Vec::new();
+    for number in 0..CONTROLLERS {
+        let mut config = spanwire_controller::Config::new(directory.join(number.to_string()));
+        config.listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        config.join = number > 0;
+        let prepared = Controller::prepare(config).await.map_err(fail)?;
+        let address = prepared.address().to_string();
+        if number == 0 {
+            controllers.insert(address, prepared.serve().await.map_err(fail)?);
+        } else {
+            joining.push((address, tokio::spawn(prepared.serve())));
+        }
+    }
+    let Some(founder) = controllers.keys().next() else { return Ok(controllers) };
+    let mut admin = connect_to(founder).await?;
+    cluster::grow(&mut admin, joining.iter().map(|(address, _)| address.clone()).collect()).await?;
+    for (address, task) in joining {
+        let joined = task.await;
+        let joined = joined.map_err(|error| Failure::caused("a controller broke off", &error))?;
+        controllers.insert(address, joined.map_err(fail)?);
+    }
+    Ok(controllers)
+}
+
 impl RecordStage {
-    /// Starts the controller.
+    /// Starts the controllers.
     pub(super) fn new(resources: &[Resource]) -> Result<RecordStage, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -57,13 +90,8 @@ impl RecordStage {
             .prefix("spanwire-demo-")
             .tempdir()
             .map_err(|error| Failure::caused("no temporary directory can be made", &error))?;
-        let mut config = spanwire_controller::Config::new(directory.path().join("controller"));
-        config.listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        let controller = runtime
-            .block_on(Controller::start(config))
-            .map_err(|error| Failure::caused("the controller does not start", &error))?;
-        let address = controller.address();
-        let admin = runtime.block_on(connect_to(&address.to_string()))?;
+        let controllers = runtime.block_on(start_controllers(directory.path()))?;
+        let addresses = controllers.keys().cloned().collect();
         let hosts = resources
             .iter()
             .filter_map(|resource| match &*resource.spec {
@@ -72,15 +100,14 @@ impl RecordStage {
             })
             .collect();
         let agents = BTreeMap::new();
-        let controller = Some(controller);
-        Ok(RecordStage { runtime, controller, address, admin, agents, hosts, directory })
+        Ok(RecordStage { runtime, controllers, addresses, agents, hosts, directory })
     }
 
     fn start_agent(&mut self, host: &str) -> Result<(), Failure> {
         let fail = |error: AgentError| Failure::caused(format!("the agent of {host}"), &error);
         let layer = ConfigLayer {
             host: Some(host.to_owned()),
-            controllers: vec![self.address.to_string()],
+            controllers: self.addresses.clone(),
             state_dir: Some(self.directory.path().join(host)),
             datapath: Some("record".to_owned()),
             ..ConfigLayer::default()
@@ -167,15 +194,18 @@ impl RecordStage {
 
 impl Stage for RecordStage {
     fn describe(&self) -> String {
-        format!("a controller and {} in this process", render::count(self.hosts.len(), "agent"))
+        let agents = render::count(self.hosts.len(), "agent");
+        format!("{CONTROLLERS} controllers and {agents} in this process")
     }
 
     fn runtime(&self) -> &Runtime {
         &self.runtime
     }
 
-    fn admin(&self) -> Admin {
-        self.admin.clone()
+    fn admin(&self) -> Result<Admin, Failure> {
+        let none = || Failure::refused("no controller runs any more");
+        let address = self.controllers.keys().next().ok_or_else(none)?;
+        self.runtime.block_on(connect_to(address))
     }
 
     fn start_agents(&mut self) -> Result<(), Failure> {
@@ -199,11 +229,29 @@ impl Stage for RecordStage {
             .collect()
     }
 
-    fn stop_controller(&mut self) -> Result<(), Failure> {
-        let Some(controller) = self.controller.take() else { return Ok(()) };
-        self.runtime
-            .block_on(controller.shutdown())
-            .map_err(|error| Failure::caused("the controller does not end well", &error))
+    fn kill_controller(&mut self, address: &str) -> Result<(), Failure> {
+        // What is dropped without a shutdown ends like a process that is killed.
+        let _in_runtime = self.runtime.enter();
+        match self.controllers.remove(address) {
+            Some(controller) => {
+                drop(controller);
+                Ok(())
+            }
+            None => Err(Failure::refused(format!("no controller runs at {address}"))),
+        }
+    }
+
+    fn stop_controllers(&mut self) -> Result<(), Failure> {
+        // All at once: one that leads would else hand over to one that is to go as well.
+        let all = std::mem::take(&mut self.controllers).into_values();
+        let tasks: Vec<_> =
+            all.map(|controller| self.runtime.spawn(controller.shutdown())).collect();
+        tasks.into_iter().try_for_each(|task| {
+            let stopped = self.runtime.block_on(task);
+            stopped
+                .map_err(|error| Failure::caused("a controller broke off", &error))?
+                .map_err(|error| Failure::caused("a controller does not end well", &error))
+        })
     }
 
     fn restart_agent(&mut self, host: &str) -> Result<(), Failure> {
@@ -223,6 +271,6 @@ impl Stage for RecordStage {
     fn finish(mut self: Box<Self>) -> Result<(), Failure> {
         let hosts: Vec<String> = self.agents.keys().cloned().collect();
         hosts.iter().try_for_each(|host| self.stop_agent(host))?;
-        self.stop_controller()
+        self.stop_controllers()
     }
 }

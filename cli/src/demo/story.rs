@@ -2,6 +2,7 @@
 
 use super::broadcast::{Load, broadcast};
 use super::checks::{self, Attempt, Expected, Seen};
+use super::cluster::{self, CONTROLLERS};
 use super::follow::{self, Told};
 use super::report::Report;
 use super::{Stage, replaced, slice};
@@ -45,7 +46,7 @@ pub(super) fn tell(
     report.say(&stage.describe())?;
     let tcp_ports = checks::tcp_ports(&resources);
     let attempts = checks::attempts(&resources, &tcp_ports);
-    let admin = stage.admin();
+    let admin = stage.admin()?;
     let engine = Engine::new();
     let mut story =
         Story { stage, report, admin, engine, resources, attempts, tcp_ports, interrupt };
@@ -57,7 +58,7 @@ type Step<'a> = fn(&mut Story<'a>) -> Result<(), Failure>;
 
 /// All steps in their order, as long as nobody asks for an end.
 fn tell_all<'a>(story: &mut Story<'a>) -> Result<(), Failure> {
-    let steps: [Step<'a>; 8] = [
+    let steps: [Step<'a>; 9] = [
         Story::network,
         Story::first_apply,
         Story::who_was_told_what,
@@ -65,7 +66,8 @@ fn tell_all<'a>(story: &mut Story<'a>) -> Result<(), Failure> {
         Story::move_one,
         Story::relabel_one,
         Story::cut_and_heal,
-        Story::without_controller,
+        Story::without_leader,
+        Story::without_controllers,
     ];
     for step in steps {
         story.interrupt.check()?;
@@ -230,9 +232,73 @@ impl Story<'_> {
         self.try_all(false)
     }
 
-    fn without_controller(&mut self) -> Result<(), Failure> {
-        self.report.section("The controller is gone")?;
-        self.stage.stop_controller()?;
+    fn without_leader(&mut self) -> Result<(), Failure> {
+        self.report.section("The leader of the controllers is killed")?;
+        let cluster = self.stage.runtime().block_on(cluster::status(&mut self.admin))?;
+        let leader = cluster.replicas.iter().find(|replica| replica.id == cluster.leader);
+        let Some(leader) = leader.cloned() else {
+            return Err(Failure::refused("nobody leads the controllers"));
+        };
+        let before = self.stage.runtime().block_on(follow::statuses(&mut self.admin))?;
+        let start = Instant::now();
+        self.stage.kill_controller(&leader.address)?;
+        self.admin = self.stage.admin()?;
+        self.report.say(&format!(
+            "replica {} at {} led {CONTROLLERS}, and was killed without a word",
+            leader.id, leader.address
+        ))?;
+        self.try_all(false)?;
+        // A label that no group asks for: written, and of no concern to any host.
+        let key = self.first_port(slice::ROUTED[1])?;
+        let mut resource = self.resource(&key)?.clone();
+        let mut labels = (*resource.metadata.labels).clone();
+        labels.insert("note".into(), "written-without-the-leader".into());
+        resource.metadata.labels = Arc::new(labels);
+        let revision = self.apply(vec![resource])?;
+        let written = start.elapsed();
+        let cluster = self.stage.runtime().block_on(cluster::status(&mut self.admin))?;
+        self.report.say(&format!(
+            "replica {} leads now, in term {}; a write went through {} after the kill, checks included",
+            cluster.leader,
+            cluster.term,
+            render::duration(written)
+        ))?;
+        let nothing = BTreeMap::new();
+        let follow = follow::follow(&mut self.admin, &nothing, revision, start);
+        self.stage.runtime().block_on(follow)?;
+        self.report.figure("all_hosts_current_ms", millis(start.elapsed()));
+        self.check_nothing_resent(&before, leader.id)?;
+        self.try_all(false)
+    }
+
+    /// Hosts that had to find another replica were sent no item again.
+    fn check_nothing_resent(
+        &mut self,
+        before: &BTreeMap<String, wire::HostAgentStatus>,
+        gone: u64,
+    ) -> Result<(), Failure> {
+        let statuses = self.stage.runtime().block_on(follow::statuses(&mut self.admin))?;
+        let moved: Vec<_> = statuses
+            .values()
+            .filter(|now| before.get(&now.host).is_some_and(|before| before.replica == gone))
+            .collect();
+        let findings = moved
+            .iter()
+            .filter(|now| now.batches_sent > 0 || now.replica == gone)
+            .map(|now| format!("{} was sent {}", now.host, render::bytes(now.bytes_sent)))
+            .collect();
+        let bytes = moved.iter().map(|now| now.bytes_sent).max().unwrap_or_default();
+        let what = format!(
+            "{} went on with another replica and got nothing again ({} to say so)",
+            render::count(moved.len(), "host"),
+            render::bytes(bytes)
+        );
+        self.report.check(&what, findings)
+    }
+
+    fn without_controllers(&mut self) -> Result<(), Failure> {
+        self.report.section("All controllers are gone")?;
+        self.stage.stop_controllers()?;
         self.report.say("hosts go on with what they have")?;
         self.try_all(false)?;
         let host = slice::HOSTS[0];

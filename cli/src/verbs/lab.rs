@@ -137,9 +137,9 @@ fn start(
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     spinner.update("starting the controller");
-    fleet::start_controller(lab)?;
+    fleet::start_controller(lab, 0)?;
     let runtime = fleet::fabric_runtime(lab)?;
-    let mut admin = fleet::connect(lab, &runtime)?;
+    let mut admin = fleet::connect(lab, &runtime, 0)?;
     spinner.update(&format!("applying {}", render::count(resources.len(), "resource")));
     let items = convert::from_puts(resources.into_iter().map(|resource| (resource, None)));
     runtime.block_on(apply::apply(&mut admin, items, false, None))?;
@@ -147,7 +147,7 @@ fn start(
     for host in &hosts {
         interrupt.check()?;
         spinner.update(&format!("starting the agent of {host}"));
-        fleet::start_agent(lab, host)?;
+        fleet::start_agent(lab, host, 1)?;
     }
     spinner.update("waiting for the agents");
     runtime.block_on(async {
