@@ -599,6 +599,10 @@ impl<S: LogStore> Replica<S> {
                 self.waiting.answer(&id, Ok(Answer::Members(ids)));
             }
         }
+        let own = self.node.id();
+        if has(&self.membership.conf_state, own) && !has(&conf_state, own) {
+            self.removed = Some(format!("replica {own} was removed from the cluster"));
+        }
         // Whoever leaves is reached until the change is complete: it may be needed for that.
         self.members.addresses.retain(|id, _| has(&conf_state, *id));
         self.process_members();
