@@ -17,7 +17,7 @@
 use super::disk::{DirDisk, Disk};
 use super::open::{self, DATABASE};
 use super::snapshot_file;
-use super::tail::TailMark;
+use super::tail::{Mark, TailMark};
 use super::{LogBounds, LogStore, StoreError, Write, check_continues, check_range};
 use parking_lot::Mutex;
 use prost::Message;
@@ -40,6 +40,8 @@ const CONF_STATE: &str = "conf_state";
 const COMPACTED: &str = "compacted";
 /// What the kept snapshot stands for.
 const SNAPSHOT: &str = "snapshot";
+/// How many commits there were; missing in a log of an earlier release.
+const COMMITS: &str = "commits";
 
 /// The newest entries are kept in memory up to this size: every entry is read again when it is
 /// committed, moments after it was written.
@@ -63,6 +65,9 @@ struct State {
     bounds_compacted: (u64, u64),
     last_index: u64,
     snapshot: Option<SnapshotMetadata>,
+    hard_state: HardState,
+    /// Counted before the database has it: a number that was given is not given again.
+    commits: u64,
     /// The newest entries, in order; the last is the last of the log.
     cache: VecDeque<Entry>,
     cache_bytes: usize,
@@ -93,6 +98,11 @@ impl RedbLog {
         let state = checked.unwrap_or_else(|_| {
             Err(log.corrupt("the log", "the database broke off while it was read"))
         })?;
+        // A vote that is found was perhaps cut off from its mark by a crash, but counts from now on.
+        if log.tail.get().commits < state.commits {
+            log.tail.set(None, state.commits)?;
+        }
+        log.tail.sync()?;
         *log.state.lock() = state;
         Ok(log)
     }
@@ -101,11 +111,13 @@ impl RedbLog {
     fn check(&self) -> Result<State, StoreError> {
         let compacted = self.meta::<SnapshotMetadata>(COMPACTED)?.unwrap_or_default();
         let snapshot = self.meta::<SnapshotMetadata>(SNAPSHOT)?;
-        self.initial_state()?;
+        let (hard_state, _) = self.initial_state()?;
         let mut state = State {
             bounds_compacted: (compacted.index, compacted.term),
             last_index: compacted.index,
             snapshot,
+            hard_state,
+            commits: self.meta(COMMITS)?.unwrap_or_default(),
             ..State::default()
         };
         let transaction = self.database.begin_read().map_err(|e| self.failed("read", e))?;
@@ -120,15 +132,7 @@ impl RedbLog {
             state.last_index = entry.index;
             state.remember(entry);
         }
-        let (mark_index, mark_term) = self.tail.get()?;
-        if mark_index > state.last_index {
-            let problem = format!(
-                "it ends with entry {}, but entry {mark_index} of term {mark_term} had been \
-                 written",
-                state.last_index
-            );
-            return Err(self.corrupt("the log", &problem));
-        }
+        self.check_mark(&state)?;
         if let Some(metadata) = &mut state.snapshot {
             let found = snapshot_file::load_metadata(&*self.disk, metadata.index)?;
             if (found.index, found.term) != (metadata.index, metadata.term) {
@@ -142,6 +146,26 @@ impl RedbLog {
             return Err(self.corrupt("the log", "its start is gone and there is no snapshot"));
         }
         Ok(state)
+    }
+
+    /// Checks that nothing is gone that had been written.
+    fn check_mark(&self, state: &State) -> Result<(), StoreError> {
+        let Mark { index, term, commits } = self.tail.get();
+        if index > state.last_index {
+            let problem = format!(
+                "it ends with entry {}, but entry {index} of term {term} had been written",
+                state.last_index
+            );
+            return Err(self.corrupt("the log", &problem));
+        }
+        if commits > state.commits {
+            let problem = format!(
+                "it ends with commit {}, but commit {commits} had been written",
+                state.commits
+            );
+            return Err(self.corrupt("the log", &problem));
+        }
+        Ok(())
     }
 
     fn meta<M: Message + Default>(&self, key: &'static str) -> Result<Option<M>, StoreError> {
@@ -181,14 +205,28 @@ impl RedbLog {
         failed(&self.path(), action, error.into())
     }
 
-    /// Runs `change` as one transaction and makes it durable.
+    /// Runs `change` as one transaction and makes it durable, then sets the mark: to `last` too, if
+    /// that is the last entry since.
     fn commit(
         &self,
+        last: Option<(u64, u64)>,
         change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
+        // From here on no other thread commits.
         let transaction = self.database.begin_write().map_err(|e| self.failed("write", e))?;
-        change(&transaction).map_err(|e| self.failed("write", e))?;
-        transaction.commit().map_err(|e| self.failed("write", e))
+        let commits = {
+            let mut state = self.state.lock();
+            state.commits += 1;
+            state.commits
+        };
+        let count = || -> Result<(), redb::Error> {
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(COMMITS, sealed(COMMITS.as_bytes(), &commits).as_slice())?;
+            Ok(())
+        };
+        change(&transaction).and_then(|()| count()).map_err(|e| self.failed("write", e))?;
+        transaction.commit().map_err(|e| self.failed("write", e))?;
+        self.tail.set(last, commits)
     }
 }
 
@@ -311,20 +349,20 @@ impl LogStore for RedbLog {
             && index < self.bounds().last_index
         {
             // The log becomes shorter: its mark must not stay ahead of it.
-            self.tail.set(index, term)?;
-            self.tail.sync()?;
+            self.tail.lower(index, term)?;
         }
         if let Some(snapshot) = &write.snapshot {
             snapshot_file::save(&*self.disk, snapshot)?;
         }
-        self.commit(|transaction| {
-            put(transaction, replaced_from, write, metadata.as_ref())?;
-            Ok(())
-        })?;
-        if let Some((index, term)) = last {
-            self.tail.set(index, term)?;
+        let old = self.state.lock().hard_state;
+        let hard_state = write.hard_state.unwrap_or(old);
+        self.commit(last, |transaction| put(transaction, replaced_from, write, metadata.as_ref()))?;
+        if (hard_state.term, hard_state.vote) != (old.term, old.vote) {
+            // Damage that took back a vote must be found, also after a power cut.
+            self.tail.sync()?;
         }
         let mut state = self.state.lock();
+        state.hard_state = hard_state;
         if let Some(metadata) = metadata {
             state.bounds_compacted = (metadata.index, metadata.term);
             state.last_index = metadata.index;
@@ -346,7 +384,7 @@ impl LogStore for RedbLog {
         let metadata = snapshot.get_metadata();
         self.term(metadata.index)?;
         snapshot_file::save(&*self.disk, snapshot)?;
-        self.commit(|transaction| {
+        self.commit(None, |transaction| {
             let mut meta = transaction.open_table(META)?;
             meta.insert(SNAPSHOT, sealed(SNAPSHOT.as_bytes(), metadata).as_slice())?;
             Ok(())
@@ -367,7 +405,7 @@ impl LogStore for RedbLog {
         }
         let term = self.term(index)?;
         let compacted = SnapshotMetadata { conf_state: None, index, term };
-        self.commit(|transaction| {
+        self.commit(None, |transaction| {
             transaction.open_table(LOG)?.retain_in(..=index, |_, _| false)?;
             let mut meta = transaction.open_table(META)?;
             meta.insert(COMPACTED, sealed(COMPACTED.as_bytes(), &compacted).as_slice())?;
