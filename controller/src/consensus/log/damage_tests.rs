@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// Seeds that are tried.
 const CASES: u64 = 60;
 /// Bits that are altered for each.
-const FLIPS: usize = 20;
+const FLIPS: usize = 10;
 
 #[test]
 fn a_flipped_bit_is_found_or_harmless() {

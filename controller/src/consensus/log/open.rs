@@ -2,7 +2,8 @@
 
 use super::StoreError;
 use super::disk::{Backend, Disk, DiskFile};
-use super::redb::{LOG, META, corrupt, failed};
+use super::redb::{corrupt, failed};
+use super::tables::{LOG, META};
 use super::tail::{Mark, TailMark, io_error};
 use redb::Database;
 use std::io::{Error, ErrorKind};

@@ -7,9 +7,8 @@
 //! DIRECTORY/log.tmp ...                        what a crash left unfinished
 //! ```
 //!
-//! Each record in the database is `crc32c(key ‖ message) ‖ message`, so a record that was altered,
-//! or stands under another key, is found when it is read. Opening verifies every page and every
-//! record: what is damaged is reported then, before anything is built on it.
+//! Opening verifies every page and every record (see tables.rs): what is damaged is reported then,
+//! before anything is built on it.
 //!
 //! What a power cut may leave at any step, and what opening makes of it, is tried on a disk with
 //! faults (crash_tests.rs). Used from one thread, the same calls leave the same bytes.
@@ -17,31 +16,20 @@
 use super::disk::{DirDisk, Disk};
 use super::open::{self, DATABASE};
 use super::snapshot_file;
+use super::tables::{
+    COMMITS, COMPACTED, CONF_STATE, HARD_STATE, LOG, META, SNAPSHOT, opened, put, sealed,
+};
 use super::tail::{Mark, TailMark};
 use super::{LogBounds, LogStore, StoreError, Write, check_continues, check_range};
 use parking_lot::Mutex;
 use prost::Message;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot, SnapshotMetadata};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-pub(super) const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
-pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-
-/// Term, vote and commit index.
-const HARD_STATE: &str = "hard_state";
-/// Members.
-const CONF_STATE: &str = "conf_state";
-/// Index and term of the last entry that was compacted away.
-const COMPACTED: &str = "compacted";
-/// What the kept snapshot stands for.
-const SNAPSHOT: &str = "snapshot";
-/// How many commits there were; missing in a log of an earlier release.
-const COMMITS: &str = "commits";
 
 /// The newest entries are kept in memory up to this size: every entry is read again when it is
 /// committed, moments after it was written.
@@ -431,57 +419,6 @@ impl LogStore for RedbLog {
             }
         }
     }
-}
-
-/// Puts the parts of a write into the tables. Entries from `replaced_from` on are removed first.
-fn put(
-    transaction: &WriteTransaction,
-    replaced_from: u64,
-    write: &Write,
-    snapshot: Option<&SnapshotMetadata>,
-) -> Result<(), redb::Error> {
-    let mut log = transaction.open_table(LOG)?;
-    let mut meta = transaction.open_table(META)?;
-    if let Some(metadata) = snapshot {
-        log.retain(|_, _| false)?;
-        let compacted = SnapshotMetadata { conf_state: None, ..metadata.clone() };
-        meta.insert(COMPACTED, sealed(COMPACTED.as_bytes(), &compacted).as_slice())?;
-        meta.insert(SNAPSHOT, sealed(SNAPSHOT.as_bytes(), metadata).as_slice())?;
-        let members = sealed(CONF_STATE.as_bytes(), metadata.get_conf_state());
-        meta.insert(CONF_STATE, members.as_slice())?;
-    }
-    let last = log.last()?.map(|(key, _)| key.value());
-    if last.is_some_and(|last| last >= replaced_from) {
-        log.retain_in(replaced_from.., |_, _| false)?;
-    }
-    for entry in &write.entries {
-        log.insert(entry.index, sealed(&entry.index.to_be_bytes(), entry).as_slice())?;
-    }
-    if let Some(hard_state) = &write.hard_state {
-        meta.insert(HARD_STATE, sealed(HARD_STATE.as_bytes(), hard_state).as_slice())?;
-    }
-    if let Some(conf_state) = &write.conf_state {
-        meta.insert(CONF_STATE, sealed(CONF_STATE.as_bytes(), conf_state).as_slice())?;
-    }
-    Ok(())
-}
-
-/// A record: the checksum, then the message.
-fn sealed(key: &[u8], message: &impl Message) -> Vec<u8> {
-    let mut record = vec![0; 4];
-    record.reserve(message.encoded_len());
-    // Encoding into a growing vector does not fail.
-    let _ = message.encode(&mut record);
-    let checksum = crc32c::crc32c_append(crc32c::crc32c(key), &record[4..]);
-    record[..4].copy_from_slice(&checksum.to_le_bytes());
-    record
-}
-
-/// The message of a record, if its checksum matches.
-fn opened<'a>(key: &[u8], record: &'a [u8]) -> Option<&'a [u8]> {
-    let (checksum, message) = record.split_first_chunk::<4>()?;
-    let found = crc32c::crc32c_append(crc32c::crc32c(key), message);
-    (found == u32::from_le_bytes(*checksum)).then_some(message)
 }
 
 pub(super) fn corrupt(path: &Path, what: &str, problem: &str) -> StoreError {
