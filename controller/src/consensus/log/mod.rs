@@ -12,6 +12,7 @@ mod memory;
 mod open;
 mod redb;
 mod snapshot_file;
+mod tables;
 mod tail;
 
 pub mod conformance;
