@@ -32,6 +32,17 @@ fn contents(view: &HostView) -> BTreeMap<ItemKey, (u64, Item)> {
     pairs.collect()
 }
 
+/// How many measurements of convergence there are.
+fn convergences(controller: &RunningController) -> String {
+    let mut registry = prometheus_client::registry::Registry::default();
+    let histogram = controller.shared().metrics.host_convergence_seconds.clone();
+    registry.register("convergence", "", histogram);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let count = text.lines().find_map(|line| line.strip_prefix("convergence_count "));
+    count.unwrap_or_default().to_owned()
+}
+
 async fn wait_equal(controller: &RunningController, host: &FakeHost, name: &str) {
     let same = || {
         let held = host.state().held;
@@ -61,6 +72,8 @@ async fn a_host_gets_exactly_its_view_as_it_changes() {
         wait_equal(&controller, host, name).await;
     }
     assert_eq!(hosts[2].1.state().batches, batches, "host-3 was told of another project");
+    // How long that took was measured for the two that it concerned, and for nobody else.
+    eventually("two are counted", || convergences(&controller) == "2").await;
     controller.shutdown().await.unwrap();
 }
 

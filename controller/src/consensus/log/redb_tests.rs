@@ -138,7 +138,7 @@ fn a_log_that_lost_its_end_is_found() {
     let error = contents(root.path()).unwrap_err().to_string();
     let expected = "it ends with entry 20, but entry 21 of term 1 had been written";
     assert!(error.contains(expected), "{error}");
-    assert!(error.contains("restore the data directory from a backup"), "{error}");
+    assert!(error.contains("on an empty directory with --join and add it anew"), "{error}");
 }
 
 #[test]
