@@ -139,6 +139,10 @@ pub const PEER_RETRY_MIN: Duration = Duration::from_millis(50);
 pub const PEER_RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long to wait before a replica that refused this one is tried again: somebody must act first.
 pub const PEER_REFUSED_WAIT: Duration = Duration::from_secs(5);
+/// How long a replica that was removed has to learn that from its log before it is told.
+pub const PEER_REMOVED_WAIT: Duration = Duration::from_secs(1);
+/// How long what waits for a replica may take to be sent once there is to be no link to it.
+pub const PEER_END_WAIT: Duration = Duration::from_secs(1);
 /// How long another replica has to say who it is after it opened a stream.
 pub const PEER_HELLO_WAIT: Duration = Duration::from_secs(5);
 /// Sessions looked at before the writer gets its turn, and sent in one message to another replica.

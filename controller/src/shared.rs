@@ -30,6 +30,17 @@ pub struct Membership {
     pub conf_state: ConfState,
 }
 
+impl Membership {
+    /// All members, of any kind.
+    pub fn ids(&self) -> Vec<u64> {
+        let ConfState { voters, learners, voters_outgoing, learners_next, auto_leave: _ } =
+            &self.conf_state;
+        let all = [voters, learners, voters_outgoing, learners_next];
+        let ids: std::collections::BTreeSet<u64> = all.into_iter().flatten().copied().collect();
+        ids.into_iter().collect()
+    }
+}
+
 /// Where a replica stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
