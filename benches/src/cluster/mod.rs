@@ -34,6 +34,7 @@ use clap::Args;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long anything may take before a scenario gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
@@ -49,10 +50,18 @@ pub(crate) struct ClusterOptions {
     pub(crate) dir: Option<PathBuf>,
 }
 
-/// Runs a scenario on a runtime of its own.
+/// Runs a scenario on a runtime of its own. A signal to stop ends it, and everything that it started.
 pub(crate) fn block_on<T>(scenario: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| format!("the runtime does not start: {error}"))?.block_on(scenario)
+    let runtime = runtime.map_err(|error| format!("the runtime does not start: {error}"))?;
+    runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+        tokio::select! {
+            result = scenario => result,
+            _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
+            _ = terminated.recv() => Err("told to stop".to_owned()),
+        }
+    })
 }
 
 /// Waits for something, for [`PATIENCE`] at most.
