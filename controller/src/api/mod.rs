@@ -13,6 +13,7 @@
 //! | `cluster` | ClusterStatus, ChangeMembers, TransferLeadership |
 //! | `backup` | Backup |
 //! | `host` | Subscribe |
+//! | `not_yet` | all, of a controller that waits to be added |
 //!
 //! What other replicas know of hosts, `merge` puts together with what this one knows.
 //!
@@ -25,6 +26,7 @@ mod host;
 mod impact;
 mod lint;
 mod merge;
+mod not_yet;
 mod page;
 mod read;
 mod realized;
@@ -34,6 +36,7 @@ mod watch;
 mod write;
 
 pub use host::HostService;
+pub use not_yet::NotYet;
 
 use crate::core::CoreHandle;
 use crate::limits::{

@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 
 /// Set in the metadata of a status with code UNAVAILABLE, where a transaction was asked for:
 /// `unknown` if it may have been applied, `not-applied` if it was not and will not be.
-const OUTCOME_METADATA: &str = "spanwire-outcome";
+pub(super) const OUTCOME_METADATA: &str = "spanwire-outcome";
 
 struct Written {
     revision: Revision,
