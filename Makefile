@@ -33,8 +33,8 @@ CHAOS_SECONDS ?= 1200
 # The seed to run them from; a random one, which is printed, if empty.
 SEED ?=
 
-.PHONY: demo test planted histories sim chaos verify fix bench bench-cluster packages format lint alone docs \
-  build-benches instructions fuzz deny
+.PHONY: demo test planted histories sim chaos verify fix bench bench-cluster packages format lint \
+  alone docs build-benches instructions fuzz deny
 
 demo: packages
 	$(CARGO) run --release -- demo $(DEMO_FLAGS)

@@ -11,6 +11,8 @@ pub(crate) const METRO_PORTS: usize = 1_000_000;
 pub(crate) const FAILOVER_HOSTS: usize = 3_000;
 /// Hosts of a network of 10,000 ports.
 const TENANT_HOSTS: usize = 100;
+/// The most clients of `writes`: each has a connection to each of two clusters.
+const CLIENTS_MAX: usize = 4_096;
 /// The most ports that a network may be asked to have: what the routed tenants have addresses for.
 const PORTS_MAX: u64 = 8_000_000;
 
@@ -87,6 +89,11 @@ pub(crate) enum Scenario {
     Cut,
     /// Small transactions on a cluster of three controllers, and on one of etcd.
     Writes {
+        /// Clients at one time.
+        #[arg(
+            long, value_delimiter = ',', default_values_t = [1, 10, 100], value_parser = parse_clients
+        )]
+        clients: Vec<usize>,
         /// How long each cluster's turn takes, with each number of clients, at scale 1.
         #[arg(long, default_value_t = 3.0, value_parser = parse_seconds)]
         turn_seconds: f64,
@@ -164,6 +171,13 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+fn parse_clients(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(clients) if (1..=CLIENTS_MAX).contains(&clients) => Ok(clients),
+        _ => Err(format!("expected a number of clients from 1 to {CLIENTS_MAX}")),
+    }
+}
+
 fn parse_ports(text: &str) -> Result<usize, String> {
     match text.parse::<u64>() {
         Ok(ports) if (1..=PORTS_MAX).contains(&ports) => Ok(ports as usize),
@@ -186,7 +200,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
-        for bad in ["change --ports 0", "metro --scale 11", "link --links 0", "lag --seconds 0"] {
+        for bad in [
+            "change --ports 0",
+            "metro --scale 11",
+            "link --links 0",
+            "lag --seconds 0",
+            "writes --clients 0",
+        ] {
             let words = std::iter::once("spanwire-benches").chain(bad.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{bad}");
         }

@@ -56,8 +56,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             scenarios::questions(seed, scaled(arguments::METRO_PORTS, scale), *asked)
         }
         Scenario::Cut => scenarios::cut(seed),
-        Scenario::Writes { turn_seconds, options } => {
-            block_on(scenarios::writes(seed, turn_seconds * scale, options))
+        Scenario::Writes { clients, turn_seconds, options } => {
+            block_on(scenarios::writes(seed, clients, turn_seconds * scale, options))
         }
         Scenario::Failover { rounds, options } => {
             let hosts = scaled(arguments::FAILOVER_HOSTS, scale);
