@@ -116,9 +116,12 @@ fn run(place: &Place, time: Duration, seed: u64) {
     });
     report(&shared);
 
+    println!("{:7.1} s  the end", begun.elapsed().as_secs_f64());
     end::check_state(&mut victims.cluster, &records);
     end::check_once(&records, &seen);
+    println!("{:7.1} s  the state is right", begun.elapsed().as_secs_f64());
     end::check_agents(&mut victims.cluster, &mut victims.agents, last);
+    println!("{:7.1} s  the agents are right", begun.elapsed().as_secs_f64());
     let hosts = end::check_balance(&mut victims.cluster);
     end::check_status(&mut victims.cluster);
     println!("hosts of the controllers: {hosts:?}; gaps of the watch: {:?}", seen.gaps);

@@ -222,11 +222,22 @@ impl Victims<'_> {
         let victim = any(self.cluster.numbers(), random);
         let id = self.cluster.id_of(victim);
         self.cluster.members[victim].kill();
-        self.cluster.members[victim].wipe();
-        self.cluster.remove(&[id]);
+        let came_back = random.random();
+        if came_back {
+            // With its disk after all, too late: it is told, and ends.
+            self.cluster.remove(&[id]);
+            let start = self.cluster.members[victim].log_length();
+            self.cluster.members[victim].start();
+            self.wait_removed(victim, start);
+            self.cluster.members[victim].wipe();
+        } else {
+            self.cluster.members[victim].wipe();
+            self.cluster.remove(&[id]);
+        }
         self.cluster.members[victim].start();
         self.cluster.add(victim, true);
-        name(victim)
+        let note = if came_back { ", which came back first" } else { "" };
+        format!("{}{note}", name(victim))
     }
 
     fn grow(&mut self, random: &mut ChaCha8Rng) -> String {
@@ -258,18 +269,23 @@ impl Victims<'_> {
             new.iter().map(|number| self.cluster.members[*number].log_length()).collect();
         self.cluster.remove(&ids);
         for (number, start) in new.iter().zip(starts) {
-            let member = &mut self.cluster.members[*number];
-            let status = member.wait_ended();
-            let said = member.log_from(start);
-            assert!(
-                !status.success() && said.contains("is no member of its cluster any more"),
-                "{} was removed and ended with {status}:\n{said}",
-                member.address()
-            );
-            member.wipe();
+            self.wait_removed(*number, start);
+            self.cluster.members[*number].wipe();
         }
         let victims: Vec<String> = victims.into_iter().map(name).collect();
         format!("to five, {} killed", victims.join(" and "))
+    }
+
+    /// Waits until a controller that was removed has ended, and says why.
+    fn wait_removed(&mut self, number: usize, log_start: usize) {
+        let member = &mut self.cluster.members[number];
+        let status = member.wait_ended();
+        let said = member.log_from(log_start);
+        assert!(
+            !status.success() && said.contains("is no member of its cluster any more"),
+            "{} was removed and ended with {status}:\n{said}",
+            member.address()
+        );
     }
 
     fn kill_agents(&mut self, random: &mut ChaCha8Rng) -> String {
