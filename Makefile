@@ -7,6 +7,7 @@
 #         the long run of the engine's oracle: HISTORIES random histories, SEED to repeat a run
 # sim     the long run of the cluster simulator: as long as it is let, or SEEDS seeds; SEED for one
 #         that is known
+# chaos   the long run of real processes under faults: CHAOS_SECONDS, SEED to repeat a run
 # fix     put right what can be put right mechanically
 # bench   the measurements; see benches/README.md
 # bench-cluster
@@ -27,11 +28,13 @@ FUZZ_SECONDS ?= 60
 HISTORIES ?= 10000
 # Seeds of the long run of the simulator; without end if empty.
 SEEDS ?=
+# Seconds of the long run of faults; `make verify` takes two minutes.
+CHAOS_SECONDS ?= 1200
 # The seed to run them from; a random one, which is printed, if empty.
 SEED ?=
 
-.PHONY: demo test planted histories sim verify fix bench bench-cluster packages format lint alone \
-  docs build-benches instructions fuzz deny
+.PHONY: demo test planted histories sim chaos verify fix bench bench-cluster packages format lint \
+  alone docs build-benches instructions fuzz deny
 
 demo: packages
 	$(CARGO) run --release -- demo $(DEMO_FLAGS)
@@ -53,6 +56,11 @@ histories:
 # SPANWIRE_SIM_TRACE=1 tells all that happens.
 sim:
 	SEEDS=$(SEEDS) SEED=$(SEED) $(CARGO) run --release -p spanwire-simulator
+
+# As root: each controller has a network namespace and one of them a disk of its own.
+chaos: packages
+	SPANWIRE_CHAOS_SECONDS=$(CHAOS_SECONDS) $(if $(SEED),SPANWIRE_SEED=$(SEED)) \
+	  $(CARGO) test -p spanwire-tests --test chaos -- --nocapture
 
 verify: packages format lint alone test planted docs build-benches instructions fuzz deny
 	@echo "verify: all of it holds"

@@ -75,6 +75,8 @@ async fn write_quietly<R: Clone, T>(
     let mut next = 0;
     // Set with the first attempt that may have been applied.
     let mut unknown_since: Option<Instant> = None;
+    // Attempts that were not applied before that.
+    let mut not_applied = 0;
     let mut pause = PAUSE_FIRST;
     loop {
         let failure = match connect_from(global, &endpoints, next).await {
@@ -87,7 +89,14 @@ async fn write_quietly<R: Clone, T>(
                 let failure = to_failure(doing, &status);
                 match attempt(&status) {
                     Attempt::Decided => return Err(failure),
-                    Attempt::NotApplied if unknown_since.is_none() => return Err(failure),
+                    // One that stops, or waits to be added, does not speak for the others.
+                    Attempt::NotApplied if unknown_since.is_none() => {
+                        not_applied += 1;
+                        if not_applied >= endpoints.len() {
+                            return Err(failure);
+                        }
+                        continue;
+                    }
                     Attempt::NotApplied | Attempt::Unknown => {
                         unknown_since.get_or_insert_with(Instant::now);
                         failure

@@ -136,6 +136,18 @@ fn the_next_controller_is_asked_when_one_cannot_be_reached() {
     assert!(empty.contains("names no controller"), "{empty}");
 }
 
+/// One that waits to be added took nothing: the next one is asked, also for adding it.
+#[test]
+fn a_controller_that_waits_does_not_speak_for_the_others() {
+    let (world, waiting) = (World::start(), World::start_waiting());
+    let both = format!("{},{}", waiting.address, world.address);
+    world.run(&["apply", "-f", &world.file("host.yaml", HOST), "--controller", &both]);
+    let failed = waiting.fail(&["delete", "host/host-01"], 4);
+    assert!(failed.contains("waits to be added to a cluster"), "{failed}");
+    let told = world.run(&["cluster", "add", &waiting.address, "--controller", &both]);
+    assert!(told.contains(&format!("replica 2 at {} is a member", waiting.address)), "{told}");
+}
+
 /// An address that leads to a controller, and loses its first answer: the connection breaks as soon as
 /// the controller has answered.
 fn losing_answers(controller: String) -> String {

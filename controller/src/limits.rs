@@ -98,6 +98,8 @@ pub const LINT_FINDINGS_MAX: usize = 1_000;
 pub const LINT_SLICE_OBJECTS: usize = 5_000;
 /// Searches for findings at one time.
 pub const LINTS_MAX: usize = 2;
+/// Operations of a transaction that is looked at without handing it to another thread.
+pub const QUICK_OPERATIONS_MAX: usize = 8;
 /// Findings that come with the answer to a transaction.
 pub const WARNINGS_MAX: usize = 50;
 /// Objects named by a transaction that are looked at for these.

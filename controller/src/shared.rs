@@ -171,7 +171,7 @@ impl Shared {
             match requests.get(&id, entry.since) {
                 Known::New => {}
                 Known::Applied(revision) => return Ok(Applied::Before(revision)),
-                Known::Refused(entry) => return Err(Rejection::Before(entry)),
+                Known::Refused(index) => return Err(why_refused(engine, entry, index)),
                 Known::Forgotten => return Err(Rejection::Forgotten),
             }
         }
@@ -197,6 +197,16 @@ impl Shared {
                 Err(rejection)
             }
         }
+    }
+}
+
+/// Why a request is refused that was refused by an earlier entry. Of what was said then, only that is
+/// remembered; most often the same would be said now.
+fn why_refused(engine: &mut Engine, entry: Prepared, index: u64) -> Rejection {
+    match entry.transaction.map(|transaction| engine.dry_run(&transaction)) {
+        Err(malformed) => malformed,
+        Ok(Err(refusal)) => Rejection::Refused(refusal),
+        Ok(Ok(_)) => Rejection::Before(index),
     }
 }
 

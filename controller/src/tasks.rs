@@ -37,7 +37,7 @@
 //! | messages to a host (mpsc) | 1 | the session coalesces what changes |
 //! | wake of a session (notify) | 1 | nothing is lost: it is a flag |
 
-use crate::api::{AdminService, HostService};
+use crate::api::{AdminService, HostService, NotYet};
 use crate::error::ControllerError;
 use crate::limits::{
     ADMIN_REQUEST_BYTES_MAX, CONNECTION_STREAMS_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_WAIT,
@@ -95,6 +95,8 @@ pub(crate) async fn spawn_waiting_server(
     let server = mk_server()
         .add_service(health_service)
         .add_service(mk_reflection()?)
+        .add_service(NotYet::<AdminServer<AdminService>>::new())
+        .add_service(NotYet::<HostStreamServer<HostService>>::new())
         .add_service(PeerServer::new(peer))
         .serve_with_incoming_shutdown(mk_incoming(listener), admitted.cancelled_owned());
     Ok(tokio::spawn(server))

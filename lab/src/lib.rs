@@ -30,6 +30,7 @@ mod spec;
 
 pub use error::{LabError, Missing};
 pub use lab::{Lab, ProcessSpec};
+pub use namespace::run_in as run_in_namespace;
 pub use process::{ProcessId, ProcessRecord};
 pub use record::{LabPhase, LabRecord, Place, STATE_ROOT, list};
 pub use slice::slice;

@@ -40,8 +40,11 @@ pub(crate) fn enter(namespace: &str) -> Result<(), LabError> {
 }
 
 /// Runs a function inside a namespace, on a thread of its own, and waits for it. Sockets that it
-/// opens stay in the namespace, wherever they are used.
-pub(crate) fn run_in<T: Send>(
+/// opens stay in the namespace, wherever they are used, and processes that it starts run there.
+///
+/// # Errors
+/// If there is no such namespace, or this is not root.
+pub fn run_in<T: Send>(
     namespace: &str,
     function: impl FnOnce() -> T + Send,
 ) -> Result<T, LabError> {

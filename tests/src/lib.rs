@@ -3,6 +3,7 @@
 //! * [`binary`]: the `spanwire` binary of this build.
 //! * [`admin`]: a blocking client of the admin API.
 //! * [`process`]: controllers and agents as child processes on loopback.
+//! * [`cluster`]: controllers in namespaces of their own, faults, and load on them.
 //! * [`fleet`]: a lab with a controller and an agent on each host, made by the binary itself.
 //! * [`matrix`]: who reaches whom, as the kernel has it and as the oracle has it.
 //! * [`model`]: a slice of a real network, and changes to it.
@@ -10,6 +11,7 @@
 
 pub mod admin;
 pub mod binary;
+pub mod cluster;
 pub mod fleet;
 pub mod matrix;
 pub mod model;

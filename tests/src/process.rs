@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// A child process that does not outlive the test.
 pub struct Process {
@@ -16,16 +16,27 @@ pub struct Process {
 impl Process {
     /// Starts the binary with arguments; what it prints goes to the end of a file.
     pub fn start(arguments: &[&str], log: &Path) -> Process {
+        let mut command = Command::new(spanwire());
+        command.args(arguments);
+        Process::spawn(command, log)
+    }
+
+    /// Starts a command; what it prints goes to the end of a file.
+    pub fn spawn(mut command: Command, log: &Path) -> Process {
         let log = File::options().create(true).append(true).open(log).expect("the log opens");
         let errors = log.try_clone().expect("a file can be shared");
-        let child = Command::new(spanwire())
-            .args(arguments)
+        let child = command
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
             .spawn()
-            .expect("the binary starts");
+            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         Process { child }
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it as a power cut would (SIGKILL), and waits until it is gone.
@@ -45,7 +56,12 @@ impl Process {
 
     /// True while it runs.
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("a child can be asked for").is_none()
+        self.ended().is_none()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be asked for")
     }
 }
 

@@ -24,9 +24,21 @@ impl World {
 
     /// A controller on a data directory; what is in `directory` goes with it.
     pub fn start_on(directory: tempfile::TempDir, data_dir: &Path) -> World {
+        World::start_with(directory, data_dir, &[])
+    }
+
+    /// A controller that waits to be added to a cluster.
+    pub fn start_waiting() -> World {
+        let directory = tempfile::tempdir().unwrap();
+        let data_dir = directory.path().join("data");
+        World::start_with(directory, &data_dir, &["--join"])
+    }
+
+    fn start_with(directory: tempfile::TempDir, data_dir: &Path, more: &[&str]) -> World {
         let mut controller = Command::new(env!("CARGO_BIN_EXE_spanwire"))
             .args(["controller", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
             .arg(data_dir)
+            .args(more)
             .env_remove("SPANWIRE_LOG")
             .stderr(Stdio::piped())
             .stdout(Stdio::null())

@@ -13,6 +13,7 @@
 //! | `cluster` | ClusterStatus, ChangeMembers, TransferLeadership |
 //! | `backup` | Backup |
 //! | `host` | Subscribe |
+//! | `not_yet` | all, of a controller that waits to be added |
 //!
 //! What other replicas know of hosts, `merge` puts together with what this one knows.
 //!
@@ -25,6 +26,7 @@ mod host;
 mod impact;
 mod lint;
 mod merge;
+mod not_yet;
 mod page;
 mod read;
 mod realized;
@@ -34,6 +36,7 @@ mod watch;
 mod write;
 
 pub use host::HostService;
+pub use not_yet::NotYet;
 
 use crate::core::CoreHandle;
 use crate::limits::{
@@ -151,6 +154,19 @@ impl AdminService {
     ) -> Result<R, Status> {
         let shared = self.shared().clone();
         blocking(move || look(&shared.state.read(), &shared)).await
+    }
+
+    /// As [`AdminService::look`], but at once where it is quick and the state is free: handing it to
+    /// another thread and back takes longer than what is to be done.
+    async fn glance<R: Send + 'static>(
+        &self,
+        is_quick: bool,
+        look: impl FnOnce(&Engine, &Shared) -> Result<R, Status> + Send + 'static,
+    ) -> Result<R, Status> {
+        if is_quick && let Some(engine) = self.shared().state.try_read() {
+            return look(&engine, self.shared());
+        }
+        self.look(look).await
     }
 
     /// Runs `attempt` with the state, which it leaves as it was. One at a time: each holds up the

@@ -238,7 +238,7 @@ impl<S: LogStore> Replica<S> {
         }
     }
 
-    /// Takes the end of a [`SnapshotJob`].
+    /// Takes the end of a [`SnapshotJob`](super::SnapshotJob).
     pub fn process_snapshot_done(&mut self) {
         self.snapshotter.process_done();
     }
