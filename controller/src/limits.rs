@@ -50,6 +50,9 @@ pub const VOTERS_MAX: usize = 7;
 pub const MEMBERS_MAX: usize = 64;
 /// Entries that a learner may lack when it becomes a voter.
 pub const PROMOTE_LAG_MAX: u64 = 1_000;
+/// How long a host that connects waits for a replica that knows of no leader: an election takes less.
+/// Shorter than an agent waits for its welcome.
+pub const HOST_LEADER_WAIT: Duration = Duration::from_secs(3);
 /// How long hosts stay with a replica that knows of no leader.
 pub const LEADERLESS_WAIT: Duration = Duration::from_secs(5);
 /// How long the writer applies transactions before it lets readers in between.

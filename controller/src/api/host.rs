@@ -1,7 +1,7 @@
 //! The host stream's service: Subscribe.
 
 use crate::core::CoreHandle;
-use crate::limits::STREAM_END_WAIT;
+use crate::limits::{HOST_LEADER_WAIT, STREAM_END_WAIT};
 use crate::publisher::serve_host;
 use crate::telemetry;
 use spanwire_hostproto::Hello;
@@ -71,12 +71,19 @@ async fn discard(inbound: &mut Streaming<wire::HostMessage>) {
 }
 
 impl HostService {
-    /// A replica that may be behind others would leave a host in the past.
-    fn check_current(&self) -> Result<(), wire::Refused> {
-        let standing = self.core.shared().standing.borrow();
-        if standing.is_current {
+    /// A replica that may be behind others would leave a host in the past. While a leader is elected
+    /// none of them can serve: a host that were sent from one to the next would wait longer each time.
+    async fn wait_current(&self) -> Result<(), wire::Refused> {
+        let mut standing = self.core.shared().standing.subscribe();
+        let is_current = standing.wait_for(|standing| standing.is_current);
+        let waited = tokio::select! {
+            waited = timeout(HOST_LEADER_WAIT, is_current) => waited.is_ok_and(|w| w.is_ok()),
+            () = self.draining.cancelled() => false,
+        };
+        if waited {
             return Ok(());
         }
+        let standing = self.core.shared().standing.borrow();
         let problem =
             if standing.leader == 0 { "knows of no leader" } else { "has not caught up yet" };
         let detail = format!("replica {} {problem}: connect to another", standing.replica_id);
@@ -109,7 +116,7 @@ impl HostService {
             }
         };
         let hello = Hello::from_first_message(first)?;
-        self.check_current()?;
+        self.wait_current().await?;
         let (host, instance, revision) = (hello.host.clone(), hello.instance, hello.revision);
         let connected = tokio::task::spawn_blocking({
             let shared = shared.clone();
