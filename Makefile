@@ -10,6 +10,8 @@
 # chaos   the long run of real processes under faults: CHAOS_SECONDS, SEED to repeat a run
 # fix     put right what can be put right mechanically
 # bench   the measurements; see benches/README.md
+# bench-cluster
+#         the measurements of clusters of processes, next to etcd if it is installed
 # instructions
 #         compare what the hot paths take with benches/baselines.json, or with UPDATE_BASELINES=1
 #         write that file anew
@@ -31,8 +33,8 @@ CHAOS_SECONDS ?= 1200
 # The seed to run them from; a random one, which is printed, if empty.
 SEED ?=
 
-.PHONY: demo test planted histories sim chaos verify fix bench packages format lint alone docs \
-  build-benches instructions fuzz deny
+.PHONY: demo test planted histories sim chaos verify fix bench bench-cluster packages format lint \
+  alone docs build-benches instructions fuzz deny
 
 demo: packages
 	$(CARGO) run --release -- demo $(DEMO_FLAGS)
@@ -75,6 +77,14 @@ SCENARIOS := compute compute-one compute-company cut change link questions metro
 bench: build-benches
 	for scenario in $(SCENARIOS); do $(BENCH) $${scenario//:/ } --json; done >target/bench.jsonl
 	$(BENCH) table <target/bench.jsonl
+
+CLUSTER_SCENARIOS := writes failover lag restart transfer
+
+# As above, to target/bench-cluster.jsonl.
+bench-cluster: build-benches
+	$(CARGO) build --release -p spanwire-cli
+	for scenario in $(CLUSTER_SCENARIOS); do $(BENCH) $$scenario --json; done >target/bench-cluster.jsonl
+	$(BENCH) table <target/bench-cluster.jsonl
 
 # The Debian packages that tests and the demo run: installed if this is root, else listed.
 packages:

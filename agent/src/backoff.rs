@@ -2,23 +2,30 @@
 
 use std::time::Duration;
 
+/// A connection that was welcomed and lasted this long has worked: the next failure is the first.
+pub const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// The longest wait before connecting elsewhere when a controller says that it goes away. All its
+/// hosts hear that at the same moment.
+pub const DRAINING_WAIT: Duration = Duration::from_secs(2);
+
 /// Waits that double from one failure to the next, between two bounds, with jitter: a thousand
 /// agents that lost one controller at the same moment come back spread out.
 #[derive(Debug, Clone)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     min: Duration,
     max: Duration,
     failures: u32,
 }
 
 impl Backoff {
-    pub(crate) fn new(min: Duration, max: Duration) -> Backoff {
+    /// No failure yet. Waits are between half of `min` and all of `max`.
+    pub fn new(min: Duration, max: Duration) -> Backoff {
         Backoff { min, max: max.max(min), failures: 0 }
     }
 
     /// Another failure: how long to wait now. `random` is a number from 0 to 1; the wait is between
     /// half of what is due and all of it.
-    pub(crate) fn next_wait(&mut self, random: f64) -> Duration {
+    pub fn next_wait(&mut self, random: f64) -> Duration {
         let due = self.min.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
         let due = due.min(self.max);
         self.failures = self.failures.saturating_add(1);
@@ -26,31 +33,32 @@ impl Backoff {
     }
 
     /// It worked: the next failure is the first again.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
 /// Half of the wait, and a random part of the other half. `random` is a number from 0 to 1.
-pub(crate) fn jitter(wait: Duration, random: f64) -> Duration {
+pub fn jitter(wait: Duration, random: f64) -> Duration {
     wait.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
 }
 
 /// The controllers, and which of them was tried last.
 #[derive(Debug, Clone)]
-pub(crate) struct Controllers {
+pub struct Controllers {
     endpoints: Vec<String>,
     last: Option<usize>,
 }
 
 impl Controllers {
-    pub(crate) fn new(endpoints: Vec<String>) -> Controllers {
+    /// None of them was tried yet.
+    pub fn new(endpoints: Vec<String>) -> Controllers {
         Controllers { endpoints, last: None }
     }
 
     /// The next controller to try: any but the last one, if there are others. `random` is a number
     /// from 0 to 1. `None` if there are no controllers at all.
-    pub(crate) fn choose(&mut self, random: f64) -> Option<String> {
+    pub fn choose(&mut self, random: f64) -> Option<String> {
         let others: Vec<usize> =
             (0..self.endpoints.len()).filter(|index| Some(*index) != self.last).collect();
         let candidates = if others.is_empty() { vec![self.last?] } else { others };

@@ -16,7 +16,7 @@
 //! * [`Status`]: what an agent says of itself.
 //! * `session`, `worker`, `connection`, and `tasks`, where they are drawn.
 
-mod backoff;
+pub mod backoff;
 pub mod config;
 mod connection;
 pub mod datapath;

@@ -1,7 +1,7 @@
 //! The session: a thin shell around [`HostSession`], which knows the protocol. It carries events in
 //! and executes the commands that come out; what it decides itself is only when to try again.
 
-use crate::backoff::{Backoff, Controllers, jitter};
+use crate::backoff::{Backoff, Controllers, DRAINING_WAIT, STABLE_AFTER, jitter};
 use crate::config::Config;
 use crate::datapath::{Finding, FindingKind, Rejection};
 use crate::error::AgentError;
@@ -21,12 +21,6 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-
-/// A connection that was welcomed and lasted this long has worked: the next failure is the first.
-const STABLE_AFTER: Duration = Duration::from_secs(10);
-/// The longest wait before connecting elsewhere when a controller says that it goes away. All its
-/// hosts hear that at the same moment.
-const DRAINING_WAIT: Duration = Duration::from_secs(2);
 
 /// How the session reaches controllers.
 enum Link {

@@ -1,13 +1,18 @@
 //! The command line.
 
+use crate::cluster::ClusterOptions;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Ports of the whole `metro`.
 pub(crate) const METRO_PORTS: usize = 1_000_000;
+/// Hosts of `failover`.
+pub(crate) const FAILOVER_HOSTS: usize = 3_000;
 /// Hosts of a network of 10,000 ports.
 const TENANT_HOSTS: usize = 100;
+/// The most clients of `writes`: each has a connection to each of two clusters.
+const CLIENTS_MAX: usize = 4_096;
 /// The most ports that a network may be asked to have: what the routed tenants have addresses for.
 const PORTS_MAX: u64 = 8_000_000;
 
@@ -82,6 +87,45 @@ pub(crate) enum Scenario {
     },
     /// What each of 1,000 hosts is told on three layouts, against a broadcast.
     Cut,
+    /// Small transactions on a cluster of three controllers, and on one of etcd.
+    Writes {
+        /// Clients at one time.
+        #[arg(
+            long, value_delimiter = ',', default_values_t = [1, 10, 100], value_parser = parse_clients
+        )]
+        clients: Vec<usize>,
+        /// How long each cluster's turn takes, with each number of clients, at scale 1.
+        #[arg(long, default_value_t = 3.0, value_parser = parse_seconds)]
+        turn_seconds: f64,
+        #[command(flatten)]
+        options: ClusterOptions,
+    },
+    /// The leader of three controllers killed, and handing over, with 3,000 hosts connected.
+    Failover {
+        /// How often each is done.
+        #[arg(long, default_value_t = 3, value_parser = parse_count)]
+        rounds: usize,
+        #[command(flatten)]
+        options: ClusterOptions,
+    },
+    /// From a write's acknowledgement until hosts of the leader and of followers have it.
+    Lag {
+        /// How long changes go on, at scale 1.
+        #[arg(long, default_value_t = 20.0, value_parser = parse_seconds)]
+        seconds: f64,
+        #[command(flatten)]
+        options: ClusterOptions,
+    },
+    /// A controller with `metro` in its data directory, killed and started again.
+    Restart {
+        #[command(flatten)]
+        options: ClusterOptions,
+    },
+    /// A replica added to a controller with `metro`, while changes go on.
+    Transfer {
+        #[command(flatten)]
+        options: ClusterOptions,
+    },
     /// Counts the instructions of the hot paths and compares them with the baselines.
     Instructions(InstructionOptions),
     /// Runs the hot paths, for `instructions` to count.
@@ -120,6 +164,20 @@ fn parse_scale(text: &str) -> Result<f64, String> {
     }
 }
 
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 3_600.0 => Ok(seconds),
+        _ => Err("expected a number of seconds above 0 and up to 3600".to_owned()),
+    }
+}
+
+fn parse_clients(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(clients) if (1..=CLIENTS_MAX).contains(&clients) => Ok(clients),
+        _ => Err(format!("expected a number of clients from 1 to {CLIENTS_MAX}")),
+    }
+}
+
 fn parse_ports(text: &str) -> Result<usize, String> {
     match text.parse::<u64>() {
         Ok(ports) if (1..=PORTS_MAX).contains(&ports) => Ok(ports as usize),
@@ -142,7 +200,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
-        for bad in ["change --ports 0", "metro --scale 11", "link --links 0"] {
+        for bad in [
+            "change --ports 0",
+            "metro --scale 11",
+            "link --links 0",
+            "lag --seconds 0",
+            "writes --clients 0",
+        ] {
             let words = std::iter::once("spanwire-benches").chain(bad.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{bad}");
         }

@@ -1,6 +1,7 @@
 //! Spanwire's scenarios, each from a seed, each next to a lower bound. See benches/README.md.
 
 mod arguments;
+mod cluster;
 mod instructions;
 mod measure;
 mod scenarios;
@@ -8,6 +9,7 @@ mod workloads;
 
 use arguments::{Arguments, Scenario, Source};
 use clap::Parser;
+use cluster::block_on;
 use measure::Report;
 use std::process::ExitCode;
 use workloads::{compute, compute_company, compute_one};
@@ -54,6 +56,23 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             scenarios::questions(seed, scaled(arguments::METRO_PORTS, scale), *asked)
         }
         Scenario::Cut => scenarios::cut(seed),
+        Scenario::Writes { clients, turn_seconds, options } => {
+            block_on(scenarios::writes(seed, clients, turn_seconds * scale, options))
+        }
+        Scenario::Failover { rounds, options } => {
+            let hosts = scaled(arguments::FAILOVER_HOSTS, scale);
+            block_on(scenarios::failover(seed, hosts, *rounds, options))
+        }
+        Scenario::Lag { seconds, options } => {
+            block_on(scenarios::lag(seed, seconds * scale, options))
+        }
+        Scenario::Restart { options } => {
+            block_on(scenarios::restart(seed, scaled(arguments::METRO_PORTS, scale), options))
+        }
+        Scenario::Transfer { options } => {
+            let ports = scaled(arguments::METRO_PORTS, scale);
+            block_on(scenarios::transfer(seed, ports, scale, options))
+        }
         Scenario::Instructions(options) => return instructions::compare(options),
         Scenario::HotPaths => return instructions::run_hot_paths().map(|()| ExitCode::SUCCESS),
         Scenario::Table => {

@@ -98,6 +98,8 @@ pub const LINT_FINDINGS_MAX: usize = 1_000;
 pub const LINT_SLICE_OBJECTS: usize = 5_000;
 /// Searches for findings at one time.
 pub const LINTS_MAX: usize = 2;
+/// Operations of a transaction that is looked at without handing it to another thread.
+pub const QUICK_OPERATIONS_MAX: usize = 8;
 /// Findings that come with the answer to a transaction.
 pub const WARNINGS_MAX: usize = 50;
 /// Objects named by a transaction that are looked at for these.
@@ -139,6 +141,10 @@ pub const PEER_RETRY_MIN: Duration = Duration::from_millis(50);
 pub const PEER_RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long to wait before a replica that refused this one is tried again: somebody must act first.
 pub const PEER_REFUSED_WAIT: Duration = Duration::from_secs(5);
+/// How long a replica that was removed has to learn that from its log before it is told.
+pub const PEER_REMOVED_WAIT: Duration = Duration::from_secs(1);
+/// How long what waits for a replica may take to be sent once there is to be no link to it.
+pub const PEER_END_WAIT: Duration = Duration::from_secs(1);
 /// How long another replica has to say who it is after it opened a stream.
 pub const PEER_HELLO_WAIT: Duration = Duration::from_secs(5);
 /// Sessions looked at before the writer gets its turn, and sent in one message to another replica.

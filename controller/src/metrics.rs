@@ -26,6 +26,8 @@ pub struct Metrics {
     pub log_batch_transactions: Histogram,
     /// Snapshots taken.
     pub snapshots: Counter,
+    /// Time from the commit of the oldest change in a batch until its host had it in the datapath.
+    pub host_convergence_seconds: Histogram,
     /// Streams of hosts that were opened.
     pub host_streams_opened: Counter,
     /// Messages to other replicas that were given to a connection.
@@ -75,6 +77,7 @@ impl Metrics {
             log_write_seconds: mk_seconds(),
             log_batch_transactions: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             snapshots: Counter::default(),
+            host_convergence_seconds: mk_seconds(),
             host_streams_opened: Counter::default(),
             peer_messages_sent: PerReplica::default(),
             peer_messages_dropped: PerReplica::default(),
@@ -93,6 +96,7 @@ impl Metrics {
             log_write_seconds,
             log_batch_transactions,
             snapshots,
+            host_convergence_seconds,
             host_streams_opened,
             peer_messages_sent,
             peer_messages_dropped,
@@ -116,6 +120,8 @@ impl Metrics {
         let help = "Transactions written with one sync";
         all.register("log_batch_transactions", help, log_batch_transactions);
         all.register("snapshots", "Snapshots taken", snapshots);
+        let help = "Time from the commit of a change until a host had it in its datapath";
+        all.register_with_unit("host_convergence", help, Unit::Seconds, host_convergence_seconds);
         all.register("host_streams_opened", "Streams of hosts opened", host_streams_opened);
         let help = "Messages to another replica given to a connection";
         all.register("peer_messages_sent", help, peer_messages_sent);

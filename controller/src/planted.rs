@@ -1,5 +1,5 @@
 //! Bugs that can be planted, to see that the simulator finds them: a test of the test. Only with the
-//! feature `planted-bugs`, and then only the one that was chosen with [`plant`].
+//! feature `planted-bugs`, and then only the one that was chosen with `plant`.
 
 /// A bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -30,6 +30,17 @@ pub struct Membership {
     pub conf_state: ConfState,
 }
 
+impl Membership {
+    /// All members, of any kind.
+    pub fn ids(&self) -> Vec<u64> {
+        let ConfState { voters, learners, voters_outgoing, learners_next, auto_leave: _ } =
+            &self.conf_state;
+        let all = [voters, learners, voters_outgoing, learners_next];
+        let ids: std::collections::BTreeSet<u64> = all.into_iter().flatten().copied().collect();
+        ids.into_iter().collect()
+    }
+}
+
 /// Where a replica stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
@@ -160,7 +171,7 @@ impl Shared {
             match requests.get(&id, entry.since) {
                 Known::New => {}
                 Known::Applied(revision) => return Ok(Applied::Before(revision)),
-                Known::Refused(entry) => return Err(Rejection::Before(entry)),
+                Known::Refused(index) => return Err(why_refused(engine, entry, index)),
                 Known::Forgotten => return Err(Rejection::Forgotten),
             }
         }
@@ -186,6 +197,16 @@ impl Shared {
                 Err(rejection)
             }
         }
+    }
+}
+
+/// Why a request is refused that was refused by an earlier entry. Of what was said then, only that is
+/// remembered; most often the same would be said now.
+fn why_refused(engine: &mut Engine, entry: Prepared, index: u64) -> Rejection {
+    match entry.transaction.map(|transaction| engine.dry_run(&transaction)) {
+        Err(malformed) => malformed,
+        Ok(Err(refusal)) => Rejection::Refused(refusal),
+        Ok(Ok(_)) => Rejection::Before(index),
     }
 }
 

@@ -13,7 +13,7 @@ use spanwire_controller::RunningController;
 use spanwire_hostproto::wire as host_wire;
 use spanwire_hostproto::wire::refused::Reason;
 use spanwire_hostproto::wire::welcome::Resume;
-use spanwire_hostproto::{PROTOCOL_VERSION, Rejection};
+use spanwire_hostproto::{HeldView, PROTOCOL_VERSION, Rejection};
 use spanwire_topology::model::Kind;
 use spanwire_topology::view::{HostView, Item, ItemKey};
 use std::collections::BTreeMap;
@@ -30,6 +30,17 @@ fn expected(controller: &RunningController, host: &str) -> HostView {
 fn contents(view: &HostView) -> BTreeMap<ItemKey, (u64, Item)> {
     let pairs = view.items.iter().map(|(key, item)| (*key, (item.version, (*item.item).clone())));
     pairs.collect()
+}
+
+/// How many measurements of convergence there are.
+fn convergences(controller: &RunningController) -> String {
+    let mut registry = prometheus_client::registry::Registry::default();
+    let histogram = controller.shared().metrics.host_convergence_seconds.clone();
+    registry.register("convergence", "", histogram);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let count = text.lines().find_map(|line| line.strip_prefix("convergence_count "));
+    count.unwrap_or_default().to_owned()
 }
 
 async fn wait_equal(controller: &RunningController, host: &FakeHost, name: &str) {
@@ -61,6 +72,8 @@ async fn a_host_gets_exactly_its_view_as_it_changes() {
         wait_equal(&controller, host, name).await;
     }
     assert_eq!(hosts[2].1.state().batches, batches, "host-3 was told of another project");
+    // How long that took was measured for the two that it concerned, and for nobody else.
+    eventually("two are counted", || convergences(&controller) == "2").await;
     controller.shutdown().await.unwrap();
 }
 
@@ -88,6 +101,28 @@ async fn a_host_resumes_with_what_differs() {
     let state = host.state();
     assert_eq!(state.welcome, Some(Resume::Inventory));
     assert!(state.items <= 2, "only the shard and the locators differ, not {}", state.items);
+}
+
+/// A host that was served by a replica which is ahead is served as soon as this one has caught up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_ahead_of_its_replica_waits_for_it() {
+    let (_root, controller, mut client, revision) = start_with_network().await;
+    let mut host = FakeHost::connect(controller.address(), "host-3").await;
+    host.wait_revision(revision).await;
+    let held = host.state().held.unwrap();
+    host.abort();
+    let ahead = HostView { revision: revision + 1, ..(*held.view).clone() };
+    let held = HeldView { view: Arc::new(ahead), ..held };
+    let mut host = FakeHost::resume(controller.address(), "host-3", 2, Some(held)).await;
+    let id = controller.shared().state.read().host_id("host-3").unwrap();
+    let connected = || controller.shared().publisher.connection(id).is_some();
+    eventually("it is connected", connected).await;
+    assert_eq!(host.state().welcome, None);
+    // Nothing of this concerns the host.
+    let port = mk_port("a", "web-2", "10.0.1.3", "host-1", "app=web");
+    assert_eq!(apply(&mut client, [port]).await.unwrap(), revision + 1);
+    let state = host.wait_for("a welcome", |state| state.welcome.is_some()).await;
+    assert_eq!((state.welcome, state.batches), (Some(Resume::Current), 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

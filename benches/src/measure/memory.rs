@@ -2,12 +2,17 @@
 
 /// The peak resident set size in MiB (`VmHWM`, proc(5)); 0 where there is no `/proc`.
 pub(crate) fn peak_rss_mib() -> f64 {
-    status_mib("VmHWM:")
+    peak_rss_mib_of("self")
+}
+
+/// The peak resident set size of a process; 0 if it has ended.
+pub(crate) fn peak_rss_mib_of(process: &str) -> f64 {
+    status_mib(process, "VmHWM:")
 }
 
 /// The resident set size in MiB (`VmRSS`); 0 where there is no `/proc`.
 pub(crate) fn rss_mib() -> f64 {
-    status_mib("VmRSS:")
+    status_mib("self", "VmRSS:")
 }
 
 /// Makes the peak start again from what is resident now; false where the kernel does not.
@@ -16,8 +21,8 @@ pub(crate) fn restart_peak_rss() -> bool {
     std::fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
-fn status_mib(field: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+fn status_mib(process: &str, field: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let kib = status
         .lines()
         .find_map(|line| line.strip_prefix(field))

@@ -13,8 +13,12 @@ impl Percentiles {
         self.samples.push(sample);
     }
 
+    /// Adds those of another.
+    pub(crate) fn extend(&mut self, other: Percentiles) {
+        self.samples.extend(other.samples);
+    }
+
     /// How many there are.
-    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.samples.len()
     }

@@ -2,7 +2,7 @@
 
 use spanwire_adminproto::wire;
 use spanwire_topology::model::Kind;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A key of the wire as people write it: `port t00/web-0`, `host host-01`.
 pub(crate) fn key(key: &wire::ObjectKey) -> String {
@@ -33,6 +33,23 @@ pub(crate) fn bytes(count: u64) -> String {
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { format!("{seconds:.1} s") }
+}
+
+/// How long ago something was, in milliseconds since the epoch: in the largest unit that fits, as
+/// `kubectl` has it. Clocks may differ: what lies ahead was just now.
+pub(crate) fn since(at_ms: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    age(now.saturating_sub(Duration::from_millis(at_ms)))
+}
+
+fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
 }
 
 /// `1 host`, `2 hosts`.
@@ -122,5 +139,12 @@ mod tests {
         let many: Vec<_> = (0..60).map(|n| result(&n.to_string(), 2)).collect();
         assert_eq!(results(&many, 8, false), "60 configured at revision 8\n");
         assert_eq!(results(&[], 8, false), "nothing to do at revision 8\n");
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        let of = |seconds| age(Duration::from_secs(seconds));
+        assert_eq!([0, 119, 120, 7_199].map(of), ["0s", "119s", "2m", "119m"]);
+        assert_eq!([7_200, 172_799, 172_800].map(of), ["2h", "47h", "2d"]);
     }
 }

@@ -79,13 +79,17 @@ fn table(
     table
 }
 
+const HOST_HEADINGS: [&str; 7] =
+    ["VTEP", "AGENT", "SINCE", "VERSION", "REALIZED", "LAG", "REJECTED"];
+const HOST_HEADINGS_WIDE: [&str; 12] = [
+    "VTEP", "AGENT", "SINCE", "VERSION", "REALIZED", "LAG", "REJECTED", "DATAPATH", "REPLICA",
+    "SENT", "BATCHES", "DRIFT",
+];
+
 fn headings_of(kind: Kind, wide: bool) -> &'static [&'static str] {
     match (kind, wide) {
-        (Kind::Host, false) => &["VTEP", "AGENT", "DATAPATH", "REALIZED", "REJECTED"],
-        (Kind::Host, true) => &[
-            "VTEP", "AGENT", "DATAPATH", "REALIZED", "REJECTED", "WANTED", "VERSION", "SENT",
-            "BATCHES", "DRIFT",
-        ],
+        (Kind::Host, false) => &HOST_HEADINGS,
+        (Kind::Host, true) => &HOST_HEADINGS_WIDE,
         (Kind::LogicalSwitch, _) => &["SUBNETS"],
         (Kind::LogicalRouter, _) => &["SWITCHES", "UPLINKS", "PEERINGS", "ADVERTISES"],
         (Kind::LogicalPort, false) => &["SWITCH", "ADDRESSES", "HOST"],
@@ -125,23 +129,31 @@ fn references(list: &[ObjectRef], own: &str, shown: usize) -> String {
 fn host_cells(vtep: String, agent: Option<&HostAgentStatus>, wide: bool) -> Vec<String> {
     let dash = || "-".to_owned();
     let Some(agent) = agent else {
+        let headings = if wide { HOST_HEADINGS_WIDE.len() } else { HOST_HEADINGS.len() };
         let mut row = vec![vtep, "unknown".to_owned()];
-        row.resize_with(if wide { 10 } else { 5 }, dash);
+        row.resize_with(headings, dash);
         return row;
     };
-    let state = if agent.connected { "connected" } else { "absent" };
     let or_dash = |text: &str| if text.is_empty() { dash() } else { text.to_owned() };
+    let (state, since) = match agent.connected {
+        true => ("connected", super::render::since(agent.connected_since_ms)),
+        false => ("absent", dash()),
+    };
     let mut row = vec![
         vtep,
         state.to_owned(),
-        or_dash(&agent.datapath),
+        since,
+        or_dash(&agent.agent_version),
         agent.realized_revision.to_string(),
+        // The revisions between what is wanted of it and what it has.
+        agent.view_revision.saturating_sub(agent.realized_revision).to_string(),
         agent.rejections.len().to_string(),
     ];
     if wide {
+        let replica = (agent.replica != 0).then(|| agent.replica.to_string());
         row.extend([
-            agent.view_revision.to_string(),
-            or_dash(&agent.agent_version),
+            or_dash(&agent.datapath),
+            replica.unwrap_or_else(dash),
             super::render::bytes(agent.bytes_sent),
             agent.batches_sent.to_string(),
             agent.drift_repaired.to_string(),

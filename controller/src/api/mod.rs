@@ -156,6 +156,19 @@ impl AdminService {
         blocking(move || look(&shared.state.read(), &shared)).await
     }
 
+    /// As [`AdminService::look`], but at once where it is quick and the state is free: handing it to
+    /// another thread and back takes longer than what is to be done.
+    async fn glance<R: Send + 'static>(
+        &self,
+        is_quick: bool,
+        look: impl FnOnce(&Engine, &Shared) -> Result<R, Status> + Send + 'static,
+    ) -> Result<R, Status> {
+        if is_quick && let Some(engine) = self.shared().state.try_read() {
+            return look(&engine, self.shared());
+        }
+        self.look(look).await
+    }
+
     /// Runs `attempt` with the state, which it leaves as it was. One at a time: each holds up the
     /// writer.
     async fn attempt<R: Send + 'static>(

@@ -3,6 +3,7 @@
 use super::lint::{named, warnings};
 use super::{AdminService, blocking, malformed};
 use crate::core::ProposeError;
+use crate::limits::QUICK_OPERATIONS_MAX;
 use crate::shared::Shared;
 use crate::state::{Applied, Known, Rejection, RequestId, wire as log};
 use spanwire_adminproto::convert::{
@@ -12,7 +13,7 @@ use spanwire_adminproto::wire;
 use spanwire_topology::Engine;
 use spanwire_topology::engine::{ObjectChange, Outcome};
 use spanwire_topology::lint::LintReport;
-use spanwire_topology::model::{ObjectKey, Operation, Revision, Transaction};
+use spanwire_topology::model::{Kind, ObjectKey, Operation, Revision, Transaction};
 use std::collections::BTreeSet;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
@@ -48,11 +49,12 @@ impl AdminService {
     ) -> Result<wire::ApplyResponse, Status> {
         let dry_run = request.dry_run;
         let id = to_request(&request.request_id)?;
-        let (transaction, entry) = blocking(move || {
+        let is_small = request.items.len() <= QUICK_OPERATIONS_MAX;
+        let convert = move || {
             let transaction = to_apply_transaction(&request).map_err(malformed)?;
             Ok((transaction, log_apply(request)))
-        })
-        .await?;
+        };
+        let (transaction, entry) = if is_small { convert()? } else { blocking(convert).await? };
         let written = self.write(id, transaction, entry, dry_run).await?;
         Ok(wire::ApplyResponse {
             warnings: written.warnings(),
@@ -102,7 +104,9 @@ impl AdminService {
                 Ok((before.map(Written::before).or(written), near))
             }
         };
-        let (is_unchanged, near) = self.look(look(transaction.clone(), named.clone())).await?;
+        let is_quick = is_quick(&transaction);
+        let glance = self.glance(is_quick, look(transaction.clone(), named.clone()));
+        let (is_unchanged, near) = glance.await?;
         if is_unchanged.is_some() {
             // So it seems here. Before it is said, the state must be current.
             let (written, _) = self.read(look(transaction, named.clone())).await?;
@@ -112,7 +116,8 @@ impl AdminService {
         }
         match self.core.propose(id, entry).await {
             Ok(Ok(Applied::Now(transition))) => {
-                let report = self.look(move |engine, _| Ok(warnings(engine, &named, near))).await;
+                let look = move |engine: &Engine, _: &Shared| Ok(warnings(engine, &named, near));
+                let report = self.glance(is_quick, look).await;
                 Ok(Written {
                     revision: transition.revision,
                     results: transition.objects.iter().map(from_change).collect(),
@@ -126,6 +131,16 @@ impl AdminService {
             Err(error) => Err(to_status(&error)),
         }
     }
+}
+
+/// True for a transaction about a few ports, which have few neighbours.
+fn is_quick(transaction: &Transaction) -> bool {
+    let is_port = |operation: &Operation| match operation {
+        Operation::Put { resource, .. } => resource.spec.kind() == Kind::LogicalPort,
+        Operation::Delete { key, .. } => key.kind == Kind::LogicalPort,
+    };
+    let Transaction { operations, .. } = transaction;
+    operations.len() <= QUICK_OPERATIONS_MAX && operations.iter().all(is_port)
 }
 
 /// The revision as which a request was applied before, if it is remembered.

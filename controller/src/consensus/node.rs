@@ -39,6 +39,9 @@ const MESSAGES_IN_FLIGHT_MAX: usize = 64;
 /// Bytes of committed entries handed out at once: what replay holds in memory.
 const APPLY_BYTES_MAX: u64 = 32 << 20;
 
+/// Ticks without a word of the leader after which a replica knows of none.
+const LEADER_SILENCE_TICKS: usize = 2 * ELECTION_TICKS.end;
+
 const _: () = assert!(ELECTION_TICKS.start > 2 * HEARTBEAT_TICKS);
 
 /// What a replica needs to know.
@@ -167,6 +170,8 @@ pub struct Node<S: LogStore> {
     /// A commit index that was not worth a sync of its own: written with what comes next.
     unwritten: Option<HardState>,
     wants_snapshot: Arc<AtomicBool>,
+    /// Ticks since the leader was last heard of.
+    silent_ticks: usize,
 }
 
 impl<S: LogStore> Node<S> {
@@ -196,7 +201,14 @@ impl<S: LogStore> Node<S> {
         let wants_snapshot = Arc::new(AtomicBool::new(false));
         let store = RaftStore::new(store, wants_snapshot.clone());
         let raw = RawNode::new(&raft_config, store, &mk_logger())?;
-        Ok(Node { raw, tick: config.tick, next_tick: None, unwritten: None, wants_snapshot })
+        Ok(Node {
+            raw,
+            tick: config.tick,
+            next_tick: None,
+            unwritten: None,
+            wants_snapshot,
+            silent_ticks: 0,
+        })
     }
 
     /// The identity of the replica.
@@ -213,9 +225,13 @@ impl<S: LogStore> Node<S> {
         }
     }
 
-    /// The leader that the replica knows of; 0 if none.
+    /// The leader that the replica knows of; 0 if none. The core of a learner, which cannot become
+    /// leader, never gives up on one: after twice the longest election timeout of silence this does.
     pub fn leader(&self) -> u64 {
-        self.raw.raft.leader_id
+        match self.raw.raft.leader_id {
+            leader if leader == self.id() || self.silent_ticks < LEADER_SILENCE_TICKS => leader,
+            _ => 0,
+        }
     }
 
     /// The term of the replica.
@@ -264,11 +280,18 @@ impl<S: LogStore> Node<S> {
                 let proposed = self.raw.propose_conf_change(Vec::new(), change);
                 proposed.map_err(|error| self.dropped(error))
             }
-            Event::Message(message) => match self.raw.step(*message) {
-                // An answer of a replica that is no member any more, or is not known to be one yet.
-                Err(raft::Error::StepPeerNotFound) => Ok(()),
-                stepped => Ok(stepped?),
-            },
+            Event::Message(message) => {
+                let from = message.from;
+                match self.raw.step(*message) {
+                    // An answer of a replica that is no member any more, or is not known to be one yet.
+                    Err(raft::Error::StepPeerNotFound) => {}
+                    stepped => stepped?,
+                }
+                if from == self.raw.raft.leader_id {
+                    self.silent_ticks = 0;
+                }
+                Ok(())
+            }
             Event::ReadIndex(context) => {
                 self.raw.read_index(context);
                 Ok(())
@@ -354,6 +377,7 @@ impl<S: LogStore> Node<S> {
         let next = *self.next_tick.get_or_insert(now + self.tick);
         if next <= now {
             self.raw.tick();
+            self.silent_ticks = self.silent_ticks.saturating_add(1);
             let late = now.saturating_sub(next);
             self.next_tick =
                 Some(if late < self.tick { next + self.tick } else { now + self.tick });

@@ -1,5 +1,6 @@
 use super::*;
 use crate::consensus::log::MemoryLog;
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType};
 use std::collections::BTreeMap;
 
 /// Replicas with their stores, and the messages between them.
@@ -212,10 +213,7 @@ fn members_change_by_the_log() {
     let mut cluster = Cluster::new(3);
     cluster.campaign(1);
     let change = ConfChangeV2 {
-        changes: vec![raft_proto::new_conf_change_single(
-            3,
-            raft::eraftpb::ConfChangeType::RemoveNode,
-        )],
+        changes: vec![raft_proto::new_conf_change_single(3, ConfChangeType::RemoveNode)],
         ..ConfChangeV2::default()
     };
     cluster.node(1).process(Event::ProposeMembers(change)).unwrap();
@@ -271,4 +269,24 @@ fn a_snapshot_ahead_of_the_written_commit_index_is_taken_up() {
     cluster.propose(1, "b");
     cluster.settle();
     assert_eq!(cluster.applied(1), ["b"], "the rest is in the snapshot");
+}
+
+#[test]
+fn a_learner_that_is_cut_off_gives_up_on_its_leader() {
+    let mut cluster = Cluster::new(3);
+    cluster.campaign(1);
+    let learner =
+        ConfChangeSingle { change_type: ConfChangeType::AddLearnerNode as i32, node_id: 3 };
+    let change = ConfChangeV2 { changes: vec![learner], ..ConfChangeV2::default() };
+    cluster.node(1).process(Event::ProposeMembers(change)).unwrap();
+    cluster.settle();
+    cluster.pass(2);
+    assert_eq!(cluster.node(3).leader(), 1);
+    cluster.cut_off = Some(3);
+    cluster.pass(2 * ELECTION_TICKS.end as u32 + 1);
+    assert_eq!(cluster.node(3).leader(), 0);
+    assert_eq!(cluster.node(1).leader(), 1, "a leader need not hear of itself");
+    cluster.cut_off = None;
+    cluster.pass(3);
+    assert_eq!(cluster.node(3).leader(), 1);
 }

@@ -49,3 +49,18 @@ pub enum CoreError {
     #[error("the core broke off: {0}. This is a defect: please report it with the log")]
     Panic(String),
 }
+
+impl From<StoreError> for CoreError {
+    fn from(error: StoreError) -> CoreError {
+        CoreError::Store(error)
+    }
+}
+
+impl From<NodeError> for CoreError {
+    fn from(error: NodeError) -> CoreError {
+        match error {
+            NodeError::Store(error) => CoreError::Store(error),
+            other => CoreError::Node(other),
+        }
+    }
+}

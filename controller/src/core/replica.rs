@@ -3,30 +3,32 @@
 //! No thread, no clock and no network of its own: commands and the time go in, messages go to the
 //! [`Transport`], and the [`LogStore`] is written when it must be. So the same code runs in a
 //! controller and, with many replicas in one thread, in a simulator.
+//!
+//! * [`requests`]: transactions, changes of members, transfers and reads.
+//! * [`snapshots`]: taken, given, and taken from others.
 
 use super::handle::Answer;
-use super::membership::{Plan, View};
 use super::reads::Reads;
-use super::snapshotter::{SnapshotJob, Snapshotter};
+use super::snapshotter::Snapshotter;
 use super::waiting::WaitingRequests;
 use super::{Command, CoreError, Now, ReplicaConfig, ReplicaStatus, Transport};
-use crate::consensus::log::LogBounds;
 use crate::consensus::raft_store::has;
-use crate::consensus::transfer::{
-    ChunkRequest, Incoming, IncomingEvent, Outgoing, Part, SnapshotName,
-};
-use crate::consensus::{Event, LogStore, Node, NodeConfig, NodeError, Role, StoreError, Write};
-use crate::limits::{BATCH_BYTES_MAX, BATCH_PROPOSALS_MAX, SNAPSHOT_STALL};
-use crate::peer::{LeaderAnswer, MembersChange, PeerMessage, Request};
+use crate::consensus::transfer::{Incoming, Outgoing};
+use crate::consensus::{Event, LogStore, Node, NodeConfig, Write};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_PROPOSALS_MAX};
+use crate::peer::{PeerMessage, Request};
 use crate::planted::{self, Bug};
 use crate::shared::{Membership, Outcome, Shared, Standing};
-use crate::state::{self, Members, RequestId, Restored, prepare, stamp, wire};
+use crate::state::{self, Members, RequestId, Restored, prepare, wire};
 use crate::telemetry;
 use prost::Message as _;
-use raft::eraftpb::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType, MessageType, Snapshot};
+use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType, MessageType, Snapshot};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+mod requests;
+mod snapshots;
 
 /// One replica: node, log and state.
 pub struct Replica<S: LogStore> {
@@ -236,7 +238,7 @@ impl<S: LogStore> Replica<S> {
         }
     }
 
-    /// Takes the end of a [`SnapshotJob`].
+    /// Takes the end of a [`SnapshotJob`](super::SnapshotJob).
     pub fn process_snapshot_done(&mut self) {
         self.snapshotter.process_done();
     }
@@ -250,246 +252,6 @@ impl<S: LogStore> Replica<S> {
     fn process_event(&mut self, event: Event) {
         if let Err(error) = self.node.process(event) {
             telemetry::message_refused(&error);
-        }
-    }
-
-    // ---- Requests ----
-
-    /// Gives requests that wait to the leader.
-    fn try_requests(&mut self) {
-        let (leader, term) = (self.node.leader(), self.node.term());
-        self.tried_with = (leader, term);
-        for (id, what) in self.waiting.due(leader, term, self.now.elapsed) {
-            self.try_request(id, what);
-        }
-    }
-
-    fn try_request(&mut self, id: RequestId, what: Request) {
-        let leader = self.node.leader();
-        if leader == self.node.id() {
-            if let Some(answer) = self.propose(id, &what) {
-                self.waiting.process_answer(&id, answer);
-            }
-        } else {
-            // If it does not arrive, it is tried again.
-            self.transport.send(leader, PeerMessage::Forward { id, what });
-        }
-    }
-
-    /// Does as a request asks, if this replica leads. Returns what there is to say at once: of what
-    /// goes into the log, its entry will tell.
-    fn propose(&mut self, id: RequestId, what: &Request) -> Option<LeaderAnswer> {
-        match what {
-            Request::Command(command) => {
-                let entry = stamp(command, self.now.wall_ms);
-                self.batch.0 += 1;
-                self.batch.1 += entry.len();
-                let proposed = self.node.process(Event::Propose(entry));
-                if planted::is(Bug::AnsweredBeforeCommit) && proposed.is_ok() {
-                    let index = self.store.bounds().last_index + 1;
-                    self.waiting
-                        .answer(&id, Ok(Answer::Outcome(Ok(state::Applied::Before(index)))));
-                }
-                proposed.err().map(|error| LeaderAnswer::Later(error.to_string()))
-            }
-            Request::Members(change) => self.propose_members(id, change),
-            Request::Transfer(to) => self.transfer(*to),
-        }
-    }
-
-    fn propose_members(&mut self, id: RequestId, change: &MembersChange) -> Option<LeaderAnswer> {
-        if !self.node.is_current_leader() {
-            return Some(LeaderAnswer::Later("there is a new leader".to_owned()));
-        }
-        let conf_state = self.node.conf_state();
-        let LogBounds { first_index, .. } = self.store.bounds();
-        let view = View {
-            replica_id: self.node.id(),
-            address: &self.config.address,
-            members: &self.members,
-            conf_state: &conf_state,
-            committed_index: self.node.committed_index(),
-            progress: &|id| self.node.progress(id),
-            is_changing: self.node.is_changing_members(),
-            has_first_entry: first_index <= LOG_FIRST,
-        };
-        match view.plan(id, change) {
-            Plan::Already(ids) => Some(LeaderAnswer::Already(ids)),
-            Plan::Refused(why) => Some(LeaderAnswer::Refused(why)),
-            Plan::Later(why) => Some(LeaderAnswer::Later(why)),
-            Plan::SnapshotFirst => {
-                self.snapshotter.want();
-                let why = "a snapshot is taken first, for the new replica to begin with";
-                Some(LeaderAnswer::Later(why.to_owned()))
-            }
-            Plan::HandOver(to) => {
-                self.process_event(Event::Transfer(to));
-                let why = format!("replica {to} becomes leader first");
-                Some(LeaderAnswer::Later(why))
-            }
-            Plan::Propose(change) => {
-                let proposed = self.node.process(Event::ProposeMembers(change));
-                proposed.err().map(|error| LeaderAnswer::Later(error.to_string()))
-            }
-        }
-    }
-
-    fn transfer(&mut self, to: u64) -> Option<LeaderAnswer> {
-        if to == self.node.id() {
-            return Some(LeaderAnswer::Already(vec![to]));
-        }
-        if !self.node.conf_state().voters.contains(&to) {
-            let why = format!("replica {to} is no voter: only a voter can lead");
-            return Some(LeaderAnswer::Refused(why));
-        }
-        if !self.node.progress(to).is_some_and(|progress| progress.is_active) {
-            let why = format!("replica {to} is not heard from: it could not lead");
-            return Some(LeaderAnswer::Refused(why));
-        }
-        self.process_event(Event::Transfer(to));
-        // The caller sees who leads.
-        None
-    }
-
-    /// Lets another voter lead, if there is one that can. Returns which.
-    fn hand_over(&mut self) -> Option<u64> {
-        let to = self.successor()?;
-        self.process_event(Event::Transfer(to));
-        Some(to)
-    }
-
-    /// The voter that should lead if this replica goes away: the one that has most of the log.
-    pub fn successor(&self) -> Option<u64> {
-        let voters = self.node.conf_state().voters;
-        let others = voters.into_iter().filter(|id| *id != self.node.id());
-        let active = others.filter_map(|id| Some((id, self.node.progress(id)?)));
-        let active = active.filter(|(_, progress)| progress.is_active);
-        active.max_by_key(|(_, progress)| progress.matched).map(|(id, _)| id)
-    }
-
-    // ---- Reads ----
-
-    fn ask_reads(&mut self) {
-        for context in self.reads.due(self.node.leader() != 0, self.now.elapsed) {
-            if planted::is(Bug::StaleRead) {
-                self.reads.process_index(&context, self.applied_index);
-                continue;
-            }
-            self.process_event(Event::ReadIndex(context));
-        }
-        self.reads.process_applied(self.applied_index);
-    }
-
-    // ---- Snapshots ----
-
-    /// An offer goes to the Raft core when its data is there, unless the core does not need it.
-    fn process_offer(&mut self, offer: Box<raft::eraftpb::Message>) {
-        let index = offer.get_snapshot().get_metadata().index;
-        if index <= self.node.committed_index() {
-            // The core says to the sender how far it is.
-            self.process_event(Event::Message(offer));
-            return;
-        }
-        let event = self.incoming.process_offer(offer, self.now.elapsed);
-        self.process_incoming(event);
-    }
-
-    fn process_incoming(&mut self, event: IncomingEvent) {
-        let IncomingEvent { requests, complete, problem } = event;
-        if let Some(problem) = problem {
-            telemetry::snapshot_part_refused(&problem);
-        }
-        for (to, request) in requests {
-            self.transport.send(to, PeerMessage::SnapshotRequest(request));
-        }
-        if let Some(offer) = complete {
-            self.process_event(Event::Message(offer));
-        }
-    }
-
-    fn process_chunk_request(&mut self, from: u64, request: ChunkRequest) {
-        let now = self.now.elapsed;
-        if let Some(since) = self.taking_snapshot.get_mut(&from) {
-            *since = now;
-        }
-        let mut part = self.outgoing.part(request, now);
-        if part == Part::NotHeld
-            && let Some(data) = self.snapshot_data(request.name)
-        {
-            self.outgoing.hold(request.name, data, now);
-            part = self.outgoing.part(request, now);
-        }
-        let message = match part {
-            Part::Chunk(chunk) => PeerMessage::SnapshotChunk(chunk),
-            Part::NotHeld => PeerMessage::SnapshotGone(request.name),
-        };
-        self.transport.send(from, message);
-    }
-
-    /// The data of the snapshot that is kept, if it is this one.
-    fn snapshot_data(&self, name: SnapshotName) -> Option<bytes::Bytes> {
-        let is_it = |metadata: &raft::eraftpb::SnapshotMetadata| {
-            (metadata.index, metadata.term) == (name.index, name.term)
-        };
-        if !self.store.snapshot_metadata().as_ref().is_some_and(is_it) {
-            return None;
-        }
-        match self.store.snapshot() {
-            Ok(snapshot) => snapshot.filter(|s| is_it(s.get_metadata())).map(|s| s.data),
-            Err(error) => {
-                // Another replica may have a better one; this one's log goes on without.
-                telemetry::snapshot_failed(&error);
-                None
-            }
-        }
-    }
-
-    /// A replica that was offered a snapshot and says nothing may not have got the offer.
-    fn offer_snapshots_again(&mut self) {
-        if self.node.role() != Role::Leader {
-            self.taking_snapshot.clear();
-            return;
-        }
-        let now = self.now.elapsed;
-        for id in self.membership.ids() {
-            if !self.node.progress(id).is_some_and(|progress| progress.needs_snapshot) {
-                self.taking_snapshot.remove(&id);
-                continue;
-            }
-            let since = self.taking_snapshot.entry(id).or_insert(now);
-            if now >= *since + SNAPSHOT_STALL {
-                *since = now;
-                self.process_event(Event::SnapshotStalled(id));
-            }
-        }
-    }
-
-    /// A snapshot to be written, if one is due. Called between two steps: the state is that of the
-    /// last entry applied.
-    pub fn take_snapshot_job(&mut self) -> Option<SnapshotJob<S>> {
-        if self.node.take_wants_snapshot() {
-            self.snapshotter.want();
-        }
-        if !self.snapshotter.is_due(self.applied_index) {
-            return None;
-        }
-        let compact_to = self.snapshotter.begin(self.applied_index, self.outgoing.oldest_index());
-        let (state, conf_state) = (self.state(), self.node.conf_state());
-        Some(SnapshotJob { store: self.store.clone(), state, conf_state, compact_to })
-    }
-
-    /// The state of the last entry applied. Sharing the objects is quick; encoding and writing them is
-    /// not, and happens beside.
-    fn state(&self) -> state::State {
-        let requests = match planted::is(Bug::SnapshotWithoutRequests) {
-            true => state::EndedRequests::default(),
-            false => self.shared.requests.lock().clone(),
-        };
-        state::State {
-            network: self.shared.state.read().export(),
-            members: self.members.clone(),
-            requests,
-            applied_index: self.applied_index,
         }
     }
 
@@ -599,6 +361,10 @@ impl<S: LogStore> Replica<S> {
                 self.waiting.answer(&id, Ok(Answer::Members(ids)));
             }
         }
+        let own = self.node.id();
+        if has(&self.membership.conf_state, own) && !has(&conf_state, own) {
+            self.removed = Some(format!("replica {own} was removed from the cluster"));
+        }
         // Whoever leaves is reached until the change is complete: it may be needed for that.
         self.members.addresses.retain(|id, _| has(&conf_state, *id));
         self.process_members();
@@ -699,30 +465,4 @@ fn restore(shared: &Shared, snapshot: &Snapshot) -> Result<(u64, Members), CoreE
     let Restored { engine, members, requests, applied_index } = restored;
     shared.restore(engine, requests);
     Ok((applied_index, members))
-}
-
-impl From<StoreError> for CoreError {
-    fn from(error: StoreError) -> CoreError {
-        CoreError::Store(error)
-    }
-}
-
-impl From<NodeError> for CoreError {
-    fn from(error: NodeError) -> CoreError {
-        match error {
-            NodeError::Store(error) => CoreError::Store(error),
-            other => CoreError::Node(other),
-        }
-    }
-}
-
-impl Membership {
-    /// All members, of any kind.
-    pub fn ids(&self) -> Vec<u64> {
-        let ConfState { voters, learners, voters_outgoing, learners_next, auto_leave: _ } =
-            &self.conf_state;
-        let all = [voters, learners, voters_outgoing, learners_next];
-        let ids: std::collections::BTreeSet<u64> = all.into_iter().flatten().copied().collect();
-        ids.into_iter().collect()
-    }
 }

@@ -5,8 +5,9 @@ use super::server::{PEER_METADATA, RELEASE, REMOVED};
 use super::{PEER_VERSION, PeerMessage};
 use crate::core::Command;
 use crate::limits::{
-    PEER_CONNECT_WAIT, PEER_KEEPALIVE_INTERVAL, PEER_KEEPALIVE_WAIT, PEER_QUEUE_BYTES_MAX,
-    PEER_QUEUE_MESSAGES_MAX, PEER_REFUSED_WAIT, PEER_RETRY_MAX, PEER_RETRY_MIN,
+    PEER_CONNECT_WAIT, PEER_END_WAIT, PEER_KEEPALIVE_INTERVAL, PEER_KEEPALIVE_WAIT,
+    PEER_QUEUE_BYTES_MAX, PEER_QUEUE_MESSAGES_MAX, PEER_REFUSED_WAIT, PEER_RETRY_MAX,
+    PEER_RETRY_MIN,
 };
 use crate::state::wire;
 use crate::telemetry;
@@ -16,7 +17,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -97,13 +98,19 @@ impl Lane {
         let queue = Arc::new(Queue { sender: Mutex::new(None), room });
         let stop = CancellationToken::new();
         let Target { to, address, purpose } = target;
-        let task = Task { own, to, address, purpose, commands, queue: queue.clone() };
-        let stopped = stop.clone();
+        let task =
+            Task { own, to, address, purpose, commands, queue: queue.clone(), stop: stop.clone() };
         runtime.spawn(async move {
+            let stop = task.stop.clone();
+            let run = task.run();
+            tokio::pin!(run);
             tokio::select! {
-                () = task.run() => {}
-                () = stopped.cancelled() => {}
+                () = &mut run => return,
+                () = stop.cancelled() => {}
             }
+            // What is queued may be what tells the other that it is no member any more.
+            task.queue.close();
+            let _ = timeout(PEER_END_WAIT, run).await;
         });
         Lane { queue, _stop: stop.drop_guard() }
     }
@@ -121,6 +128,8 @@ struct Task {
     purpose: Purpose,
     commands: SyncSender<Command>,
     queue: Arc<Queue>,
+    /// Cancelled when there is to be no link any more.
+    stop: CancellationToken,
 }
 
 /// How a connection ended.
@@ -138,6 +147,9 @@ impl Task {
         loop {
             let since = Instant::now();
             let ended = self.deliver().await;
+            if self.stop.is_cancelled() {
+                return;
+            }
             if since.elapsed() > PEER_RETRY_MAX {
                 failures = 0;
             }

@@ -414,4 +414,31 @@ mod tests {
             assert!(error.contains(expected), "{error}, not {expected}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_break_the_decoder(
+            position in 0_usize..200,
+            flips in proptest::collection::vec(proptest::num::u8::ANY, 1..8),
+        ) {
+            let mut raft = mk_raft(MessageType::MsgAppend);
+            raft.entries = vec![eraftpb::Entry { index: 1, term: 1, ..Default::default() }];
+            let change = MembersChange { add: vec!["a:1".into()], ..MembersChange::default() };
+            let what = Request::Members(change);
+            let forward = PeerMessage::Forward { id: RequestId([5; 16]), what };
+            for message in [PeerMessage::Raft(Box::new(raft)), forward] {
+                let mut bytes = message.to_wire().encode_to_vec();
+                for (n, flip) in flips.iter().enumerate() {
+                    let at = (position + n * 7) % bytes.len();
+                    bytes[at] ^= flip;
+                }
+                if let Ok(envelope) = wire::Envelope::decode(bytes.as_slice())
+                    && let Ok(message) = PeerMessage::from_wire(envelope, 1, 2)
+                {
+                    // What is taken comes back as it was taken.
+                    proptest::prop_assert_eq!(back(&message), Ok(message));
+                }
+            }
+        }
+    }
 }

@@ -5,8 +5,9 @@ use crate::core::Command;
 use crate::data_dir::Identity;
 use crate::limits::{
     PEER_HELLO_WAIT, PEER_HOSTS_NAMED_MAX, PEER_MESSAGE_BYTES_MIN, PEER_MESSAGES_BYTES_MAX,
+    PEER_REMOVED_WAIT,
 };
-use crate::shared::Shared;
+use crate::shared::{Shared, Standing};
 use crate::state::{check_address, wire};
 use crate::telemetry;
 use prost::Message as _;
@@ -127,14 +128,24 @@ impl PeerService {
         }
     }
 
+    /// Waits until a replica is removed while it has a stream. If the log does not tell it, this does.
+    async fn wait_removed(&self, from: u64) -> Status {
+        let mut standing = self.shared.standing.subscribe();
+        let was_removed = |standing: &Standing| standing.membership.members.was_removed(from);
+        let removed = standing.wait_for(was_removed).await.is_ok();
+        tokio::time::sleep(PEER_REMOVED_WAIT).await;
+        match self.check_removed(from) {
+            Err(status) if removed => status,
+            Ok(()) | Err(_) => Status::unavailable("the controller is stopping"),
+        }
+    }
+
     async fn take_messages(
         &self,
         from: u64,
         inbound: &mut Streaming<wire::Envelope>,
     ) -> Result<(), Status> {
         while let Some(envelope) = inbound.message().await? {
-            // It may be the first to learn of its removal by this.
-            self.check_removed(from)?;
             self.process_envelope(from, envelope).await?;
         }
         Ok(())
@@ -145,7 +156,10 @@ impl PeerService {
         let first = first.map_err(|_| Status::deadline_exceeded("no hello came"))??;
         let (from, address) = self.check_hello(first).inspect_err(telemetry::peer_refused)?;
         let _met = self.links.meet(from, &address);
-        self.take_messages(from, &mut inbound).await
+        tokio::select! {
+            ended = self.take_messages(from, &mut inbound) => ended,
+            removed = self.wait_removed(from) => Err(removed),
+        }
     }
 }
 

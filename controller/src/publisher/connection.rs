@@ -1,5 +1,6 @@
 //! One connected host: its session, and the task that moves messages between session and stream.
 
+use super::convergence::Convergence;
 use super::{Publisher, SessionGuard};
 use crate::shared::Shared;
 use crate::telemetry;
@@ -29,6 +30,7 @@ pub struct Connection {
     started: Instant,
     connected_since_ms: u64,
     view_revision: AtomicU64,
+    convergence: Convergence,
 }
 
 impl Connection {
@@ -41,6 +43,7 @@ impl Connection {
             started: Instant::now(),
             connected_since_ms: now_ms,
             view_revision: AtomicU64::new(0),
+            convergence: Convergence::default(),
         }
     }
 
@@ -107,6 +110,7 @@ impl Connection {
 
     pub(super) fn process_view_change(&self, revision: Revision) {
         self.view_revision.store(revision, Ordering::Relaxed);
+        self.convergence.process_change(self.now());
     }
 
     /// What its session counts time from the start of the connection by.
@@ -136,12 +140,26 @@ impl Connection {
         engine: &Engine,
         now: Duration,
     ) -> Option<wire::ControllerMessage> {
-        publisher.with_change_log(|log| {
+        let message = publisher.with_change_log(|log| {
             let cluster_id = publisher.cluster_id();
             let mut source = EngineSource { engine, log, host: self.host, cluster_id };
             self.session().next_message(&mut source, now)
-        })
+        });
+        if is_first_part(message.as_ref()) {
+            self.convergence.process_cut();
+        }
+        message
     }
+}
+
+/// True for the message with which a batch begins.
+fn is_first_part(message: Option<&wire::ControllerMessage>) -> bool {
+    let Some(wire::controller_message::Message::Part(part)) =
+        message.and_then(|message| message.message.as_ref())
+    else {
+        return false;
+    };
+    part.sequence == 0
 }
 
 /// Takes the end of a connection even if its task is dropped where it waits.
@@ -251,6 +269,9 @@ pub fn process_message(
         SessionEvent::None => {}
         SessionEvent::Acknowledged { revision } => {
             telemetry::host_realized(&connection.name, revision);
+            if let Some(took) = connection.convergence.process_acknowledged(connection.now()) {
+                shared.metrics.host_convergence_seconds.observe(took.as_secs_f64());
+            }
             shared.publisher.process_progress();
         }
         SessionEvent::Drifted(drift) => telemetry::host_drifted(&connection.name, &drift),

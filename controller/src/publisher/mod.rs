@@ -15,6 +15,7 @@
 //! Locks are taken in this order, and each only for short: state, change log, hosts, session.
 
 mod connection;
+mod convergence;
 mod realized;
 mod report;
 

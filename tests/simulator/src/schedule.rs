@@ -40,7 +40,7 @@ impl<E> Schedule<E> {
     }
 
     /// Takes the next event; the present becomes its time.
-    pub fn next(&mut self) -> Option<E> {
+    pub fn take(&mut self) -> Option<E> {
         let Reverse((at, number)) = self.order.pop()?;
         self.now = at;
         self.events.remove(&number)

@@ -47,6 +47,23 @@ impl Metro {
         mk_resource(project, &self.ports[index], &self.labels[app][environment], spec)
     }
 
+    /// The change with a number, from 0: a port of one tenant after the other is added, and later on
+    /// relabelled and migrated. Each is one.
+    pub(crate) fn mk_numbered_change(&self, number: u64) -> Resource {
+        let number = number as usize;
+        let (tenant, round) = (number % self.tenants(), number / self.tenants());
+        let index = TENANT_PORTS + round % SPARE_PORTS;
+        let draft = PortDraft {
+            tenant,
+            index,
+            app: round / SPARE_PORTS % APPS,
+            environment: 0,
+            host: self.host_of(tenant, round),
+            address_of: index,
+        };
+        self.mk_port(&draft)
+    }
+
     fn address(&self, tenant: usize, index: usize) -> Ipv4Addr {
         let (switch, offset) = place(index);
         Ipv4Addr::from(self.first_address(tenant, switch) + 1 + offset as u32)

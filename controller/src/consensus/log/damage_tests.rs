@@ -1,11 +1,17 @@
 //! What was altered behind the log's back is found, and named.
 
-use super::crash_model::{Contents, contents, mk_history, open, work};
+use super::crash_model::{Call, Contents, contents, mk_history, open, work};
 use super::disk::Disk as _;
-use super::{FaultDisk, StoreError};
+use super::{FaultDisk, StoreError, Write};
+use raft::eraftpb::HardState;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
+
+/// Seeds that are tried.
+const CASES: u64 = 60;
+/// Bits that are altered for each.
+const FLIPS: usize = 10;
 
 #[test]
 fn a_flipped_bit_is_found_or_harmless() {
@@ -54,40 +60,118 @@ fn a_flipped_bit_in_the_header_is_found_or_harmless() {
     assert!(found > 100, "only {found}");
 }
 
-/// The limit of what can be found. Damage to the newest commit looks like a commit that a crash tore,
-/// if the log was not closed since, and the database goes back to the one before. The tail mark
-/// finds that if the log became shorter by it, unless the power cut took the mark's last write too.
+/// Damage to the newest commit looks like a commit that a crash tore, if the log was not closed
+/// since, and the database goes back to the one before. The tail mark finds that, unless a power cut
+/// took the mark's last write too: then it costs the last call. It never costs a vote.
 #[test]
-fn damage_after_a_crash_is_found_or_costs_the_last_call() {
-    let (mut found, mut undone) = (0, 0);
-    for seed in 0..24 {
+fn damage_after_a_crash_is_found_or_costs_one_call_without_a_vote() {
+    let (mut found, mut votes_found, mut undone) = (0, 0, 0);
+    for seed in 0..CASES {
         let mut rng = StdRng::seed_from_u64(seed);
         let disk = FaultDisk::new();
         let log = open(&disk).unwrap();
         let (before, _) = work(&log, Contents::default(), 20, &mut rng);
         let (held, failed) = work(&log, before.clone(), 1, &mut rng);
         assert!(failed.is_none(), "{failed:?}");
+        let is_vote = vote(&held) != vote(&before);
         let has_power = seed % 2 == 0;
         let disk = if has_power { disk.kill() } else { disk.crash(&mut rng) };
         drop(log);
         let files = disk.contents();
-        for _ in 0..20 {
+        for _ in 0..FLIPS {
             let disk = FaultDisk::with_contents(files.clone());
             let flipped = disk.flip_bit(Some("log.redb"), &mut rng).unwrap();
             match contents(&disk) {
                 Ok(same) if same == held => {}
                 Ok(other) => {
                     assert_eq!(other, before, "seed {seed}: {flipped:?}");
-                    let is_shorter = other.last_index() < held.last_index();
-                    assert!(!(has_power && is_shorter), "seed {seed}: {flipped:?}: {other:?}");
+                    assert!(!has_power && !is_vote, "seed {seed}: {flipped:?}: {other:?}");
                     undone += 1;
                 }
+                Err(StoreError::Corrupt { .. }) if is_vote && !has_power => votes_found += 1,
                 Err(StoreError::Corrupt { .. }) => found += 1,
                 Err(error) => panic!("seed {seed}: {flipped:?}: {error}"),
             }
         }
     }
-    assert!(found > undone && undone > 0, "{found} found, {undone} undone");
+    assert!(
+        found > undone && votes_found > 0 && undone > 0,
+        "{found} found, {votes_found} votes found after a power cut, {undone} undone"
+    );
+}
+
+fn vote(contents: &Contents) -> (u64, u64) {
+    (contents.hard_state.term, contents.hard_state.vote)
+}
+
+/// All that follows the last whole commit is gone: the mark alone knows of it. Each kind of call, by
+/// a process that was killed; votes after a power cut too.
+#[test]
+fn a_commit_that_is_gone_is_found() {
+    let mut kinds = BTreeMap::new();
+    for seed in 0..CASES {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let (disk, before) = mk_history(12, &mut rng);
+        let database = disk.contents()["log.redb"].clone();
+        let log = open(&disk).unwrap();
+        let call = before.random_call(&mut rng);
+        call.run(&log).unwrap();
+        let held = before.after(&call);
+        if held == before {
+            continue;
+        }
+        let has_power = vote(&held) == vote(&before);
+        let disk = if has_power { disk.kill() } else { disk.crash(&mut rng) };
+        drop(log);
+        let mut files = disk.contents();
+        files.insert("log.redb".to_owned(), database);
+        let Err(error) = contents(&FaultDisk::with_contents(files)) else {
+            panic!("seed {seed}: {call:?} is forgotten");
+        };
+        let text = error.to_string();
+        assert!(text.contains(" had been written. The disk or a program"), "seed {seed}: {text}");
+        let kind = match &call {
+            Call::Write(_) if has_power => "write",
+            Call::Write(_) => "vote",
+            Call::Save(_) => "save",
+            Call::Compact(_) => "compact",
+        };
+        *kinds.entry(kind).or_insert(0) += 1;
+    }
+    assert_eq!(kinds.len(), 4, "{kinds:?}");
+}
+
+/// A process is killed at each step of a vote, and the next one finds it: from then on it counts,
+/// whatever a power cut takes.
+#[test]
+fn a_vote_that_was_found_is_not_forgotten() {
+    let (before, _) = mk_history(12, &mut StdRng::seed_from_u64(1));
+    let before = before.contents();
+    let hard_state = Some(HardState { term: 1000, vote: 3, commit: 0 });
+    let call = Call::Write(Write { hard_state, ..Write::default() });
+    let mut votes = 0;
+    for (step, seed) in (1..40).flat_map(|step| (0..8).map(move |seed| (step, seed))) {
+        let disk = FaultDisk::with_contents(before.clone());
+        disk.stop_after(step);
+        let _ = open(&disk).and_then(|log| call.run(&log));
+        let disk = disk.kill();
+        let log = open(&disk).unwrap();
+        let found = Contents::of(&log).unwrap();
+        let disk = disk.crash(&mut StdRng::seed_from_u64(seed));
+        drop(log);
+        if vote(&found) != (1000, 3) {
+            continue;
+        }
+        let mut files = disk.contents();
+        files.insert("log.redb".to_owned(), before["log.redb"].clone());
+        let forgotten = contents(&FaultDisk::with_contents(files));
+        assert!(
+            matches!(forgotten, Err(StoreError::Corrupt { .. })),
+            "step {step}, seed {seed}: {forgotten:?}"
+        );
+        votes += 1;
+    }
+    assert!(votes > 0, "no vote was found");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod memory;
 mod open;
 mod redb;
 mod snapshot_file;
+mod tables;
 mod tail;
 
 pub mod conformance;
@@ -120,8 +121,9 @@ pub enum StoreError {
     /// What is stored is not what was written.
     #[error(
         "{what} in {} is damaged: {problem}. The disk or a program altered the file. Keep it for \
-         examination, then restore the data directory from a backup, or empty it and let this \
-         replica join again",
+         examination. In a cluster, remove this replica (spanwire cluster remove), start it on an \
+         empty directory with --join and add it anew; alone, restore a backup (spanwire cluster \
+         restore)",
         path.display()
     )]
     Corrupt {

@@ -2,8 +2,9 @@
 
 use super::StoreError;
 use super::disk::{Backend, Disk, DiskFile};
-use super::redb::{LOG, META, corrupt, failed};
-use super::tail::{TailMark, io_error};
+use super::redb::{corrupt, failed};
+use super::tables::{LOG, META};
+use super::tail::{Mark, TailMark, io_error};
 use redb::Database;
 use std::io::{Error, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,8 +51,11 @@ pub(super) fn create(disk: &dyn Disk) -> Result<(Database, TailMark), StoreError
         drop(file);
         return open_existing(disk)?.ok_or(StoreError::InUse { path });
     }
-    if let Some((index, _)) = TailMark::left_behind(disk)?.filter(|(index, _)| *index > 0) {
-        let problem = format!("the file is missing, but entry {index} had been written");
+    let mark = TailMark::left_behind(disk)?.unwrap_or_default();
+    if mark != Mark::default() {
+        let Mark { index, commits, .. } = mark;
+        let problem =
+            format!("the file is missing, but entry {index} and commit {commits} had been written");
         return Err(corrupt(&path, "the log", &problem));
     }
     file.set_len(0).map_err(refused)?;

@@ -7,9 +7,8 @@
 //! DIRECTORY/log.tmp ...                        what a crash left unfinished
 //! ```
 //!
-//! Each record in the database is `crc32c(key ‖ message) ‖ message`, so a record that was altered,
-//! or stands under another key, is found when it is read. Opening verifies every page and every
-//! record: what is damaged is reported then, before anything is built on it.
+//! Opening verifies every page and every record (see tables.rs): what is damaged is reported then,
+//! before anything is built on it.
 //!
 //! What a power cut may leave at any step, and what opening makes of it, is tried on a disk with
 //! faults (crash_tests.rs). Used from one thread, the same calls leave the same bytes.
@@ -17,29 +16,20 @@
 use super::disk::{DirDisk, Disk};
 use super::open::{self, DATABASE};
 use super::snapshot_file;
-use super::tail::TailMark;
+use super::tables::{
+    COMMITS, COMPACTED, CONF_STATE, HARD_STATE, LOG, META, SNAPSHOT, opened, put, sealed,
+};
+use super::tail::{Mark, TailMark};
 use super::{LogBounds, LogStore, StoreError, Write, check_continues, check_range};
 use parking_lot::Mutex;
 use prost::Message;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot, SnapshotMetadata};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-pub(super) const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
-pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-
-/// Term, vote and commit index.
-const HARD_STATE: &str = "hard_state";
-/// Members.
-const CONF_STATE: &str = "conf_state";
-/// Index and term of the last entry that was compacted away.
-const COMPACTED: &str = "compacted";
-/// What the kept snapshot stands for.
-const SNAPSHOT: &str = "snapshot";
 
 /// The newest entries are kept in memory up to this size: every entry is read again when it is
 /// committed, moments after it was written.
@@ -63,6 +53,9 @@ struct State {
     bounds_compacted: (u64, u64),
     last_index: u64,
     snapshot: Option<SnapshotMetadata>,
+    hard_state: HardState,
+    /// Counted before the database has it: a number that was given is not given again.
+    commits: u64,
     /// The newest entries, in order; the last is the last of the log.
     cache: VecDeque<Entry>,
     cache_bytes: usize,
@@ -93,6 +86,11 @@ impl RedbLog {
         let state = checked.unwrap_or_else(|_| {
             Err(log.corrupt("the log", "the database broke off while it was read"))
         })?;
+        // A vote that is found was perhaps cut off from its mark by a crash, but counts from now on.
+        if log.tail.get().commits < state.commits {
+            log.tail.set(None, state.commits)?;
+        }
+        log.tail.sync()?;
         *log.state.lock() = state;
         Ok(log)
     }
@@ -101,11 +99,13 @@ impl RedbLog {
     fn check(&self) -> Result<State, StoreError> {
         let compacted = self.meta::<SnapshotMetadata>(COMPACTED)?.unwrap_or_default();
         let snapshot = self.meta::<SnapshotMetadata>(SNAPSHOT)?;
-        self.initial_state()?;
+        let (hard_state, _) = self.initial_state()?;
         let mut state = State {
             bounds_compacted: (compacted.index, compacted.term),
             last_index: compacted.index,
             snapshot,
+            hard_state,
+            commits: self.meta(COMMITS)?.unwrap_or_default(),
             ..State::default()
         };
         let transaction = self.database.begin_read().map_err(|e| self.failed("read", e))?;
@@ -120,15 +120,7 @@ impl RedbLog {
             state.last_index = entry.index;
             state.remember(entry);
         }
-        let (mark_index, mark_term) = self.tail.get()?;
-        if mark_index > state.last_index {
-            let problem = format!(
-                "it ends with entry {}, but entry {mark_index} of term {mark_term} had been \
-                 written",
-                state.last_index
-            );
-            return Err(self.corrupt("the log", &problem));
-        }
+        self.check_mark(&state)?;
         if let Some(metadata) = &mut state.snapshot {
             let found = snapshot_file::load_metadata(&*self.disk, metadata.index)?;
             if (found.index, found.term) != (metadata.index, metadata.term) {
@@ -142,6 +134,26 @@ impl RedbLog {
             return Err(self.corrupt("the log", "its start is gone and there is no snapshot"));
         }
         Ok(state)
+    }
+
+    /// Checks that nothing is gone that had been written.
+    fn check_mark(&self, state: &State) -> Result<(), StoreError> {
+        let Mark { index, term, commits } = self.tail.get();
+        if index > state.last_index {
+            let problem = format!(
+                "it ends with entry {}, but entry {index} of term {term} had been written",
+                state.last_index
+            );
+            return Err(self.corrupt("the log", &problem));
+        }
+        if commits > state.commits {
+            let problem = format!(
+                "it ends with commit {}, but commit {commits} had been written",
+                state.commits
+            );
+            return Err(self.corrupt("the log", &problem));
+        }
+        Ok(())
     }
 
     fn meta<M: Message + Default>(&self, key: &'static str) -> Result<Option<M>, StoreError> {
@@ -181,14 +193,28 @@ impl RedbLog {
         failed(&self.path(), action, error.into())
     }
 
-    /// Runs `change` as one transaction and makes it durable.
+    /// Runs `change` as one transaction and makes it durable, then sets the mark: to `last` too, if
+    /// that is the last entry since.
     fn commit(
         &self,
+        last: Option<(u64, u64)>,
         change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
+        // From here on no other thread commits.
         let transaction = self.database.begin_write().map_err(|e| self.failed("write", e))?;
-        change(&transaction).map_err(|e| self.failed("write", e))?;
-        transaction.commit().map_err(|e| self.failed("write", e))
+        let commits = {
+            let mut state = self.state.lock();
+            state.commits += 1;
+            state.commits
+        };
+        let count = || -> Result<(), redb::Error> {
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(COMMITS, sealed(COMMITS.as_bytes(), &commits).as_slice())?;
+            Ok(())
+        };
+        change(&transaction).and_then(|()| count()).map_err(|e| self.failed("write", e))?;
+        transaction.commit().map_err(|e| self.failed("write", e))?;
+        self.tail.set(last, commits)
     }
 }
 
@@ -311,20 +337,20 @@ impl LogStore for RedbLog {
             && index < self.bounds().last_index
         {
             // The log becomes shorter: its mark must not stay ahead of it.
-            self.tail.set(index, term)?;
-            self.tail.sync()?;
+            self.tail.lower(index, term)?;
         }
         if let Some(snapshot) = &write.snapshot {
             snapshot_file::save(&*self.disk, snapshot)?;
         }
-        self.commit(|transaction| {
-            put(transaction, replaced_from, write, metadata.as_ref())?;
-            Ok(())
-        })?;
-        if let Some((index, term)) = last {
-            self.tail.set(index, term)?;
+        let old = self.state.lock().hard_state;
+        let hard_state = write.hard_state.unwrap_or(old);
+        self.commit(last, |transaction| put(transaction, replaced_from, write, metadata.as_ref()))?;
+        if (hard_state.term, hard_state.vote) != (old.term, old.vote) {
+            // Damage that took back a vote must be found, also after a power cut.
+            self.tail.sync()?;
         }
         let mut state = self.state.lock();
+        state.hard_state = hard_state;
         if let Some(metadata) = metadata {
             state.bounds_compacted = (metadata.index, metadata.term);
             state.last_index = metadata.index;
@@ -346,7 +372,7 @@ impl LogStore for RedbLog {
         let metadata = snapshot.get_metadata();
         self.term(metadata.index)?;
         snapshot_file::save(&*self.disk, snapshot)?;
-        self.commit(|transaction| {
+        self.commit(None, |transaction| {
             let mut meta = transaction.open_table(META)?;
             meta.insert(SNAPSHOT, sealed(SNAPSHOT.as_bytes(), metadata).as_slice())?;
             Ok(())
@@ -367,7 +393,7 @@ impl LogStore for RedbLog {
         }
         let term = self.term(index)?;
         let compacted = SnapshotMetadata { conf_state: None, index, term };
-        self.commit(|transaction| {
+        self.commit(None, |transaction| {
             transaction.open_table(LOG)?.retain_in(..=index, |_, _| false)?;
             let mut meta = transaction.open_table(META)?;
             meta.insert(COMPACTED, sealed(COMPACTED.as_bytes(), &compacted).as_slice())?;
@@ -393,57 +419,6 @@ impl LogStore for RedbLog {
             }
         }
     }
-}
-
-/// Puts the parts of a write into the tables. Entries from `replaced_from` on are removed first.
-fn put(
-    transaction: &WriteTransaction,
-    replaced_from: u64,
-    write: &Write,
-    snapshot: Option<&SnapshotMetadata>,
-) -> Result<(), redb::Error> {
-    let mut log = transaction.open_table(LOG)?;
-    let mut meta = transaction.open_table(META)?;
-    if let Some(metadata) = snapshot {
-        log.retain(|_, _| false)?;
-        let compacted = SnapshotMetadata { conf_state: None, ..metadata.clone() };
-        meta.insert(COMPACTED, sealed(COMPACTED.as_bytes(), &compacted).as_slice())?;
-        meta.insert(SNAPSHOT, sealed(SNAPSHOT.as_bytes(), metadata).as_slice())?;
-        let members = sealed(CONF_STATE.as_bytes(), metadata.get_conf_state());
-        meta.insert(CONF_STATE, members.as_slice())?;
-    }
-    let last = log.last()?.map(|(key, _)| key.value());
-    if last.is_some_and(|last| last >= replaced_from) {
-        log.retain_in(replaced_from.., |_, _| false)?;
-    }
-    for entry in &write.entries {
-        log.insert(entry.index, sealed(&entry.index.to_be_bytes(), entry).as_slice())?;
-    }
-    if let Some(hard_state) = &write.hard_state {
-        meta.insert(HARD_STATE, sealed(HARD_STATE.as_bytes(), hard_state).as_slice())?;
-    }
-    if let Some(conf_state) = &write.conf_state {
-        meta.insert(CONF_STATE, sealed(CONF_STATE.as_bytes(), conf_state).as_slice())?;
-    }
-    Ok(())
-}
-
-/// A record: the checksum, then the message.
-fn sealed(key: &[u8], message: &impl Message) -> Vec<u8> {
-    let mut record = vec![0; 4];
-    record.reserve(message.encoded_len());
-    // Encoding into a growing vector does not fail.
-    let _ = message.encode(&mut record);
-    let checksum = crc32c::crc32c_append(crc32c::crc32c(key), &record[4..]);
-    record[..4].copy_from_slice(&checksum.to_le_bytes());
-    record
-}
-
-/// The message of a record, if its checksum matches.
-fn opened<'a>(key: &[u8], record: &'a [u8]) -> Option<&'a [u8]> {
-    let (checksum, message) = record.split_first_chunk::<4>()?;
-    let found = crc32c::crc32c_append(crc32c::crc32c(key), message);
-    (found == u32::from_le_bytes(*checksum)).then_some(message)
 }
 
 pub(super) fn corrupt(path: &Path, what: &str, problem: &str) -> StoreError {

@@ -138,7 +138,7 @@ fn a_log_that_lost_its_end_is_found() {
     let error = contents(root.path()).unwrap_err().to_string();
     let expected = "it ends with entry 20, but entry 21 of term 1 had been written";
     assert!(error.contains(expected), "{error}");
-    assert!(error.contains("restore the data directory from a backup"), "{error}");
+    assert!(error.contains("on an empty directory with --join and add it anew"), "{error}");
 }
 
 #[test]
@@ -150,6 +150,77 @@ fn an_older_mark_does_no_harm() {
     RedbLog::open(root.path()).unwrap().write(&mk_write(21)).unwrap();
     fs::write(root.path().join("tail"), mark).unwrap();
     assert_eq!(contents(root.path()).unwrap().2.len(), 21);
+}
+
+#[test]
+fn a_vote_that_is_gone_is_found() {
+    // The database as it was before the vote: whole in itself, and as long as its mark.
+    let root = mk_directory();
+    fill(root.path());
+    let before = fs::read(root.path().join("log.redb")).unwrap();
+    let hard_state = Some(HardState { term: 2, vote: 3, commit: 20 });
+    let log = RedbLog::open(root.path()).unwrap();
+    log.write(&Write { hard_state, ..Write::default() }).unwrap();
+    drop(log);
+    fs::write(root.path().join("log.redb"), before).unwrap();
+    let error = contents(root.path()).unwrap_err().to_string();
+    let expected = "it ends with commit 21, but commit 22 had been written";
+    assert!(error.contains(expected), "{error}");
+}
+
+/// The log as earlier releases have it: no numbers of commits.
+fn make_older(directory: &Path) {
+    let database = Database::open(directory.join("log.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(META).unwrap().remove(COMMITS).unwrap().unwrap();
+    transaction.commit().unwrap();
+    let mark = fs::read(directory.join("tail")).unwrap();
+    fs::write(directory.join("tail"), &mark[..20]).unwrap();
+}
+
+#[test]
+fn a_log_of_an_earlier_release_is_taken_over() {
+    let root = mk_directory();
+    fill(root.path());
+    let expected = contents(root.path()).unwrap();
+    make_older(root.path());
+    assert_eq!(contents(root.path()).unwrap(), expected);
+    assert_eq!(fs::read(root.path().join("tail")).unwrap().len(), 20, "nothing was written");
+    RedbLog::open(root.path()).unwrap().write(&mk_write(21)).unwrap();
+    let log = RedbLog::open(root.path()).unwrap();
+    assert_eq!(log.tail.get(), Mark { index: 21, term: 1, commits: 1 });
+    assert_eq!(log.state.lock().commits, 1);
+    drop(log);
+    // What was cut off before its line was there, and what was left of the file's growth.
+    let mark = fs::read(root.path().join("tail")).unwrap();
+    let zeros = [&mark[..20], &[0; 12]].concat();
+    for older in [&mark[..20], &zeros] {
+        fs::write(root.path().join("tail"), older).unwrap();
+        RedbLog::open(root.path()).unwrap();
+        assert_eq!(fs::read(root.path().join("tail")).unwrap(), mark, "as the log is");
+    }
+    for length in [0, 19, 21, 31] {
+        fs::write(root.path().join("tail"), &mark[..length]).unwrap();
+        let error = contents(root.path()).unwrap_err().to_string();
+        assert!(error.contains("the file is too short"), "{length} bytes: {error}");
+    }
+}
+
+/// An earlier release in between writes the first line of the mark and leaves the numbers alone.
+#[test]
+fn a_log_may_go_back_to_an_earlier_release_and_return() {
+    let root = mk_directory();
+    fill(root.path());
+    let before = fs::read(root.path().join("tail")).unwrap();
+    let log = RedbLog::open(root.path()).unwrap();
+    log.state.lock().commits -= 1;
+    log.write(&mk_write(21)).unwrap();
+    drop(log);
+    let after = fs::read(root.path().join("tail")).unwrap();
+    assert_ne!(before[..20], after[..20]);
+    assert_eq!(before[20..], after[20..]);
+    RedbLog::open(root.path()).unwrap().write(&mk_write(22)).unwrap();
+    assert_eq!(contents(root.path()).unwrap().2.len(), 22);
 }
 
 #[test]
@@ -197,7 +268,7 @@ fn entries_that_were_cut_off_during_a_read_are_not_skipped() {
     let log = RedbLog::open(root.path()).unwrap();
     log.state.lock().cache.clear();
     // What a reader finds who looked at the bounds just before another thread compacted.
-    log.commit(|transaction| {
+    log.commit(None, |transaction| {
         transaction.open_table(LOG)?.retain_in(..=5, |_, _| false)?;
         Ok(())
     })

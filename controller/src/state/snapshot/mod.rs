@@ -398,4 +398,20 @@ mod tests {
         let error = decode_snapshot(&bytes).unwrap_err().to_string();
         assert_eq!(error, "the snapshot has format 4, this release reads up to 3: upgrade it");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_break_the_reader(
+            position in 0_usize..10_000,
+            flips in proptest::collection::vec(proptest::num::u8::ANY, 1..8),
+        ) {
+            let mut bytes = encode_snapshot(&mk_state());
+            for (n, flip) in flips.iter().enumerate() {
+                let at = (position + n * 13) % bytes.len();
+                bytes[at] ^= flip;
+            }
+            // Refused or not: it comes to an end, and says so.
+            let _ = restore(&bytes);
+        }
+    }
 }

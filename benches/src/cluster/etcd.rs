@@ -1,0 +1,191 @@
+//! A cluster of etcd, to compare with: the Debian package `etcd-server`, if it is installed.
+
+use super::admin::connect_channel;
+use super::process::{Process, free_address};
+use super::{Directory, Write, within};
+use prost::Message;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+use tonic_prost::ProstCodec;
+
+/// Where the package puts it.
+const BINARY: &str = "/usr/bin/etcd";
+/// The pause between two looks at a cluster that does not serve yet.
+const LOOK_WAIT: Duration = Duration::from_millis(50);
+
+/// `etcdserverpb.PutRequest`, as far as it is needed.
+#[derive(Clone, PartialEq, Message)]
+struct PutRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// `etcdserverpb.ResponseHeader`, as far as it is needed.
+#[derive(Clone, PartialEq, Message)]
+struct ResponseHeader {
+    #[prost(uint64, tag = "2")]
+    member_id: u64,
+    #[prost(int64, tag = "3")]
+    revision: i64,
+}
+
+/// `etcdserverpb.PutResponse`, as far as it is needed.
+#[derive(Clone, PartialEq, Message)]
+struct PutResponse {
+    #[prost(message, optional, tag = "1")]
+    header: Option<ResponseHeader>,
+}
+
+/// `etcdserverpb.StatusRequest`.
+#[derive(Clone, PartialEq, Message)]
+struct StatusRequest {}
+
+/// `etcdserverpb.StatusResponse`, as far as it is needed.
+#[derive(Clone, PartialEq, Message)]
+struct StatusResponse {
+    #[prost(message, optional, tag = "1")]
+    header: Option<ResponseHeader>,
+    #[prost(uint64, tag = "4")]
+    leader: u64,
+}
+
+/// The members.
+pub(crate) struct Etcd {
+    processes: Vec<Process>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Etcd {
+    /// Its version, if it is installed.
+    pub(crate) fn version() -> Option<String> {
+        let output = Command::new(BINARY).arg("--version").output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Some(text.lines().next()?.trim_start_matches("etcd Version:").trim().to_owned())
+    }
+
+    /// Starts members, each with a data directory of its own and otherwise as the package has it.
+    pub(crate) async fn of(count: usize, directory: &Directory) -> Result<Etcd, String> {
+        let mut addresses = Vec::new();
+        let mut peers = Vec::new();
+        while addresses.len() < count {
+            let (address, peer) = (free_address()?, free_address()?);
+            let taken = |other: &SocketAddr| addresses.contains(other) || peers.contains(other);
+            if address != peer && !taken(&address) && !taken(&peer) {
+                addresses.push(address);
+                peers.push(peer);
+            }
+        }
+        let members: Vec<String> =
+            peers.iter().enumerate().map(|(at, peer)| format!("etcd-{at}=http://{peer}")).collect();
+        let mut processes = Vec::new();
+        for (at, (address, peer)) in addresses.iter().zip(&peers).enumerate() {
+            let name = format!("etcd-{at}");
+            let data_dir = directory.path().join(&name);
+            let command = mk_command(&name, &data_dir, *address, *peer, &members.join(","));
+            processes.push(Process::start(&name, command, &data_dir.with_extension("log"))?);
+        }
+        let mut etcd = Etcd { processes, addresses };
+        etcd.leader().await?;
+        Ok(etcd)
+    }
+
+    /// Where the members are reached.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.addresses.clone()
+    }
+
+    /// Processor time that all have used.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.processes.iter().map(Process::cpu).sum()
+    }
+
+    /// Waits until there is a leader. Returns where it is reached.
+    pub(crate) async fn leader(&mut self) -> Result<SocketAddr, String> {
+        within("etcd has a leader", async {
+            loop {
+                self.processes.iter_mut().try_for_each(Process::check)?;
+                for address in &self.addresses {
+                    if is_leader(*address).await {
+                        return Ok(*address);
+                    }
+                }
+                tokio::time::sleep(LOOK_WAIT).await;
+            }
+        })
+        .await?
+    }
+}
+
+fn mk_command(
+    name: &str,
+    data_dir: &Path,
+    address: SocketAddr,
+    peer: SocketAddr,
+    members: &str,
+) -> Command {
+    let (client_url, peer_url) = (format!("http://{address}"), format!("http://{peer}"));
+    let mut command = Command::new(BINARY);
+    command.args(["--name", name, "--data-dir"]).arg(data_dir);
+    command.args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url]);
+    command.args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url]);
+    command.args(["--initial-cluster", members, "--initial-cluster-state", "new"]);
+    command
+}
+
+async fn is_leader(address: SocketAddr) -> bool {
+    let Ok(channel) = connect_channel(address).await else { return false };
+    let path = PathAndQuery::from_static("/etcdserverpb.Maintenance/Status");
+    let answer: Result<StatusResponse, Status> = call(channel, path, StatusRequest {}).await;
+    answer.is_ok_and(|status| {
+        status.leader != 0 && status.header.is_some_and(|header| header.member_id == status.leader)
+    })
+}
+
+async fn call<Q, A>(channel: Channel, path: PathAndQuery, request: Q) -> Result<A, Status>
+where
+    Q: Message + Default + Send + Sync + 'static,
+    A: Message + Default + Send + Sync + 'static,
+{
+    let mut grpc = tonic::client::Grpc::new(channel);
+    grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let codec = ProstCodec::<Q, A>::default();
+    grpc.unary(Request::new(request), path, codec).await.map(tonic::Response::into_inner)
+}
+
+/// Puts values under one key, over a connection of its own.
+pub(crate) struct PutClient<F> {
+    channel: Channel,
+    key: Vec<u8>,
+    next: u64,
+    make: F,
+}
+
+impl<F: Fn(u64) -> Vec<u8> + Send + 'static> PutClient<F> {
+    /// A client whose values a function makes of their number.
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        key: String,
+        make: F,
+    ) -> Result<PutClient<F>, String> {
+        let channel = connect_channel(address).await?;
+        Ok(PutClient { channel, key: key.into_bytes(), next: 0, make })
+    }
+}
+
+impl<F: Fn(u64) -> Vec<u8> + Send + 'static> Write for PutClient<F> {
+    async fn write(&mut self) -> Result<u64, String> {
+        let request = PutRequest { key: self.key.clone(), value: (self.make)(self.next) };
+        self.next += 1;
+        let path = PathAndQuery::from_static("/etcdserverpb.KV/Put");
+        let answer: Result<PutResponse, Status> = call(self.channel.clone(), path, request).await;
+        let answer = answer.map_err(|status| format!("etcd: {status}"))?;
+        Ok(answer.header.map_or(0, |header| header.revision.unsigned_abs()))
+    }
+}

@@ -1,0 +1,313 @@
+//! Hosts: the agent's end of the stream as tasks of this process, each with a connection of its own and
+//! without a datapath. They wait and choose controllers as agents do.
+
+use super::PATIENCE;
+use super::admin::connect_channel;
+use parking_lot::Mutex;
+use prost::Message as _;
+use spanwire_agent::Timing;
+use spanwire_agent::backoff::{Backoff, Controllers, DRAINING_WAIT, STABLE_AFTER, jitter};
+use spanwire_hostproto::limits::{CONTROLLER_MESSAGE_BYTES_MAX, HOST_MESSAGE_BYTES_MAX};
+use spanwire_hostproto::wire::controller_message::Message;
+use spanwire_hostproto::wire::host_stream_client::HostStreamClient;
+use spanwire_hostproto::wire::refused::Reason;
+use spanwire_hostproto::{Change, HostCommand, HostIdentity, HostSession, decode_update, wire};
+use spanwire_topology::model::{Revision, Text};
+use spanwire_topology::view::HostView;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Endpoint;
+
+/// What a controller may send before it is read: as an agent has it.
+const WINDOW_BYTES: u32 = 128 * 1024;
+/// How often an idle connection is asked whether it is still there, and how long it may take to answer: as
+/// an agent has it.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Messages to a controller on their way.
+const OUTBOX: usize = 16;
+/// Hosts that connect at the same time when a fleet starts.
+const STARTING: usize = 50;
+/// The pause between two looks at a fleet.
+const LOOK_WAIT: Duration = Duration::from_millis(5);
+
+/// What is known of a host.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// The controller that it is connected to and was welcomed by.
+    pub(crate) connected_to: Option<SocketAddr>,
+    /// Connections so far.
+    pub(crate) connections: usize,
+    /// When its view came to be that of which revision.
+    pub(crate) applied: Vec<(Revision, Instant)>,
+    /// Bytes of all messages, of updates, and of those updates whose item it held in that version.
+    pub(crate) bytes: u64,
+    pub(crate) update_bytes: u64,
+    pub(crate) resent_bytes: u64,
+}
+
+impl Record {
+    /// When it came to have a revision, or a later one.
+    pub(crate) fn reached(&self, revision: Revision) -> Option<Instant> {
+        let at = self.applied.partition_point(|(applied, _)| *applied < revision);
+        self.applied.get(at).map(|(_, when)| *when)
+    }
+}
+
+/// A host.
+pub(crate) struct Host {
+    name: Text,
+    record: Mutex<Record>,
+}
+
+impl Host {
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Record) -> T) -> T {
+        read(&self.record.lock())
+    }
+}
+
+/// Hosts that stay connected. Dropped, they are gone.
+pub(crate) struct Fleet {
+    hosts: Vec<Arc<Host>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Fleet {
+    /// Connects hosts, spread over the controllers, and waits until each has a view of at least a
+    /// revision.
+    pub(crate) async fn start(
+        names: &[Text],
+        controllers: &[SocketAddr],
+        revision: Revision,
+    ) -> Result<Fleet, String> {
+        let mut tasks = JoinSet::new();
+        let mut hosts = Vec::with_capacity(names.len());
+        for (number, name) in names.iter().enumerate() {
+            let host = Arc::new(Host { name: name.clone(), record: Mutex::default() });
+            let first = controllers[number % controllers.len()];
+            tasks.spawn(run(host.clone(), first, controllers.to_vec()));
+            hosts.push(host);
+            if hosts.len() % STARTING == 0 {
+                wait_revision(&hosts, revision).await?;
+            }
+        }
+        wait_revision(&hosts, revision).await?;
+        Ok(Fleet { hosts, _tasks: tasks })
+    }
+
+    pub(crate) fn hosts(&self) -> &[Arc<Host>] {
+        &self.hosts
+    }
+
+    /// Waits until each host has a view of at least a revision. Returns when the last one had.
+    pub(crate) async fn wait_revision(&self, revision: Revision) -> Result<Instant, String> {
+        wait_revision(&self.hosts, revision).await
+    }
+
+    /// How many are connected to a controller.
+    pub(crate) fn connected_to(&self, address: SocketAddr) -> usize {
+        let here = |host: &&Arc<Host>| host.read(|record| record.connected_to == Some(address));
+        self.hosts.iter().filter(here).count()
+    }
+
+    /// A sum over all hosts.
+    pub(crate) fn sum(&self, of: impl Fn(&Record) -> u64) -> u64 {
+        self.hosts.iter().map(|host| host.read(&of)).sum()
+    }
+}
+
+async fn wait_revision(hosts: &[Arc<Host>], revision: Revision) -> Result<Instant, String> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut last: Option<Instant> = None;
+    for host in hosts {
+        loop {
+            if let Some(when) = host.read(|record| record.reached(revision)) {
+                last = last.max(Some(when));
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{} does not come to have revision {revision}", host.name));
+            }
+            tokio::time::sleep(LOOK_WAIT).await;
+        }
+    }
+    last.ok_or_else(|| "there are no hosts".to_owned())
+}
+
+/// Waits until a controller welcomes a host that has nothing yet. It is tried over and over, without the
+/// pauses of an agent.
+pub(crate) async fn wait_welcome(controller: SocketAddr, name: &str) {
+    while !is_welcomed(controller, name).await {
+        tokio::time::sleep(LOOK_WAIT).await;
+    }
+}
+
+async fn is_welcomed(controller: SocketAddr, name: &str) -> bool {
+    let Ok(channel) = connect_channel(controller).await else { return false };
+    let mut session = HostSession::new(mk_identity(name.into()), None);
+    let hello = session.process_connected().into_iter().find_map(|command| match command {
+        HostCommand::Send(message) => Some(message),
+        HostCommand::Apply(_) | HostCommand::Disconnect { .. } => None,
+    });
+    // The stream ends with the channel that it is made of: it is kept.
+    let (outbox, messages) = mpsc::channel(OUTBOX);
+    let Some(hello) = hello else { return false };
+    if outbox.send(hello).await.is_err() {
+        return false;
+    }
+    let mut client =
+        HostStreamClient::new(channel).max_decoding_message_size(CONTROLLER_MESSAGE_BYTES_MAX);
+    let Ok(response) = client.subscribe(ReceiverStream::new(messages)).await else {
+        return false;
+    };
+    match response.into_inner().message().await {
+        Ok(Some(message)) => matches!(message.message, Some(Message::Welcome(_))),
+        Ok(None) | Err(_) => false,
+    }
+}
+
+fn mk_identity(host: Text) -> HostIdentity {
+    HostIdentity {
+        host,
+        instance: rand::random(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        datapath: "record".to_owned(),
+    }
+}
+
+/// Why a connection ended.
+enum Ended {
+    Broken,
+    Refused(Reason),
+}
+
+/// Keeps a host connected.
+async fn run(host: Arc<Host>, first: SocketAddr, controllers: Vec<SocketAddr>) {
+    let timing = Timing::default();
+    let mut session = HostSession::new(mk_identity(host.name.clone()), None);
+    let mut others = Controllers::new(controllers.iter().map(ToString::to_string).collect());
+    let mut backoff = Backoff::new(timing.reconnect_min, timing.reconnect_max);
+    let mut endpoint = first.to_string();
+    loop {
+        let since = Instant::now();
+        let ended = follow(&host, &mut session, &endpoint, timing.connect_timeout).await;
+        session.process_disconnected();
+        host.record.lock().connected_to = None;
+        let wait = match ended {
+            Ended::Refused(Reason::Superseded) => return,
+            Ended::Refused(Reason::UnknownHost | Reason::Deleted | Reason::Version) => {
+                jitter(timing.refused_wait, rand::random())
+            }
+            Ended::Refused(Reason::Draining) => DRAINING_WAIT.mul_f64(rand::random()),
+            Ended::Broken if since.elapsed() >= STABLE_AFTER => {
+                backoff.reset();
+                backoff.next_wait(rand::random())
+            }
+            Ended::Broken | Ended::Refused(_) => backoff.next_wait(rand::random()),
+        };
+        tokio::time::sleep(wait).await;
+        loop {
+            let Some(next) = others.choose(rand::random()) else { return };
+            // The first one was not among those chosen.
+            if next != endpoint || controllers.len() == 1 {
+                endpoint = next;
+                break;
+            }
+        }
+    }
+}
+
+/// Follows one controller until the connection ends.
+async fn follow(
+    host: &Host,
+    session: &mut HostSession,
+    endpoint: &str,
+    connect_timeout: Duration,
+) -> Ended {
+    let Ok(plain) = Endpoint::from_shared(format!("http://{endpoint}")) else {
+        return Ended::Broken;
+    };
+    let builder = plain
+        .connect_timeout(connect_timeout)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES);
+    let Ok(channel) = builder.connect().await else { return Ended::Broken };
+    let mut client = HostStreamClient::new(channel)
+        .max_decoding_message_size(CONTROLLER_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(HOST_MESSAGE_BYTES_MAX);
+    let (outbox, messages) = mpsc::channel(OUTBOX);
+    let mut commands = session.process_connected();
+    // The hello goes out before the answer to the call comes.
+    for command in std::mem::take(&mut commands) {
+        if let HostCommand::Send(message) = command
+            && outbox.send(message).await.is_err()
+        {
+            return Ended::Broken;
+        }
+    }
+    let Ok(response) = client.subscribe(ReceiverStream::new(messages)).await else {
+        return Ended::Broken;
+    };
+    let mut inbound = response.into_inner();
+    loop {
+        let Ok(Some(message)) = inbound.message().await else { return Ended::Broken };
+        count(host, session.view(), endpoint, &message);
+        let mut commands = session.process_message(message);
+        while !commands.is_empty() {
+            for command in std::mem::take(&mut commands) {
+                match command {
+                    HostCommand::Send(message) => {
+                        if outbox.send(message).await.is_err() {
+                            return Ended::Broken;
+                        }
+                    }
+                    HostCommand::Disconnect { reason, .. } => return Ended::Refused(reason),
+                    HostCommand::Apply(change) => {
+                        host.record.lock().applied.push((change.to, Instant::now()));
+                        commands.extend(session.process_applied(change.to, Vec::new()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Counts what a message brings.
+fn count(host: &Host, held: &HostView, endpoint: &str, message: &wire::ControllerMessage) {
+    let mut record = host.record.lock();
+    record.bytes += message.encoded_len() as u64;
+    match &message.message {
+        Some(Message::Welcome(_)) => {
+            record.connected_to = endpoint.parse().ok();
+            record.connections += 1;
+        }
+        Some(Message::Part(part)) => {
+            for update in &part.updates {
+                record.update_bytes += update.len() as u64;
+                if is_held(held, update) {
+                    record.resent_bytes += update.len() as u64;
+                }
+            }
+        }
+        Some(Message::Refused(_)) | None => {}
+    }
+}
+
+/// True if an update brings nothing: its item is held in that version, or a later one.
+fn is_held(held: &HostView, update: &[u8]) -> bool {
+    let Ok(update) = decode_update(update) else { return false };
+    let item = held.items.get(&update.key);
+    match update.change {
+        Change::Removed => item.is_none(),
+        Change::Full(_) | Change::Delta { .. } => {
+            item.is_some_and(|item| item.version >= update.version)
+        }
+    }
+}
