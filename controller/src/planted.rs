@@ -17,34 +17,28 @@ pub enum Bug {
     RevisionGoesBack,
     /// A request that is tried again is applied again.
     DoubleApplyOnRetry,
-    /// That a change of members is committed is forgotten in a crash.
-    CommitForgotten,
     /// A transaction is answered before it is committed.
     AnsweredBeforeCommit,
     /// The table of applied requests is not in the snapshot.
     SnapshotWithoutRequests,
     /// A snapshot that comes in parts is taken without its last part.
     SnapshotCutShort,
-    /// The sessions of hosts are kept when the state is replaced by a snapshot.
-    SessionsKeptOnRestore,
     /// A read is answered when it is known how far it must see, not when that is applied.
     ReadBeforeApplied,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 12] = [
+    pub const ALL: [Bug; 10] = [
         Bug::VoteNotPersisted,
         Bug::AcknowledgedBeforeSync,
         Bug::SnapshotWithoutMembership,
         Bug::StaleRead,
         Bug::RevisionGoesBack,
         Bug::DoubleApplyOnRetry,
-        Bug::CommitForgotten,
         Bug::AnsweredBeforeCommit,
         Bug::SnapshotWithoutRequests,
         Bug::SnapshotCutShort,
-        Bug::SessionsKeptOnRestore,
         Bug::ReadBeforeApplied,
     ];
 }

@@ -146,16 +146,14 @@ impl Publisher {
     pub fn reset(&self, revision: Revision, wake: &mut Wake) {
         self.change_log.lock().reset();
         let mut hosts = self.hosts.lock();
-        if !planted::is(Bug::SessionsKeptOnRestore) {
-            for (host, connection) in std::mem::take(&mut hosts.connected) {
-                let status = {
-                    let mut session = connection.session();
-                    session.process_draining("this replica has caught up by a snapshot");
-                    session.status()
-                };
-                hosts.gone.insert(connection.name().clone(), status);
-                wake.0.insert(host, connection);
-            }
+        for (host, connection) in std::mem::take(&mut hosts.connected) {
+            let status = {
+                let mut session = connection.session();
+                session.process_draining("this replica has caught up by a snapshot");
+                session.status()
+            };
+            hosts.gone.insert(connection.name().clone(), status);
+            wake.0.insert(host, connection);
         }
         drop(hosts);
         self.revision.store(revision, Ordering::Release);
@@ -171,8 +169,9 @@ impl Publisher {
     ) -> Result<Arc<Connection>, UnknownHost> {
         let host = engine.host_id(&hello.host).ok_or_else(|| UnknownHost(hello.host.clone()))?;
         let instance = hello.instance;
-        let hello = match planted::is(Bug::RevisionGoesBack) {
-            true => Hello { revision: hello.revision.min(self.revision()), ..hello },
+        let is_ahead = hello.revision > self.revision();
+        let hello = match is_ahead && planted::is(Bug::RevisionGoesBack) {
+            true => Hello { revision: 0, cluster_id: None, ..hello },
             false => hello,
         };
         let connection = Arc::new(Connection::new(host, hello, now_ms));
