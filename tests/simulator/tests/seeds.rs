@@ -35,11 +35,10 @@ const MUST_HAVE: [&str; 21] = [
 
 #[test]
 fn nothing_is_found_and_everything_happens() {
-    let first = u64::from(rand::random::<u32>());
-    println!("seeds from {first}; one of them again: make sim SEED=...");
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut ran = 0;
-    for seed in (first..).take(SEEDS as usize * 3) {
+    // The same each time: what is new is for the long run to find.
+    for seed in 1..=SEEDS * 3 {
         let report = run(seed, Options::default()).unwrap_or_else(|(finding, tail)| {
             panic!("{}\nseed {seed}: {finding}", tail.join("\n"));
         });
@@ -59,7 +58,7 @@ fn nothing_is_found_and_everything_happens() {
 
 #[test]
 fn a_seed_is_a_run() {
-    for seed in [1, 77, u64::from(rand::random::<u32>())] {
+    for seed in [1, 77, 669_395_668] {
         let [first, second] = [(), ()].map(|()| run(seed, Options::default()));
         assert_eq!(first.is_ok(), second.is_ok(), "seed {seed}");
         assert_eq!(first.unwrap(), second.unwrap(), "seed {seed}");
