@@ -50,7 +50,8 @@ pub struct PeerService {
 }
 
 impl PeerService {
-    /// The service over the channel of a core. Whoever speaks to it is answered over `links`. Streams end when `closing` is cancelled.
+    /// The service over the channel of a core. Whoever speaks to it is answered over `links`. Streams
+    /// end when `closing` is cancelled.
     pub(crate) fn new(
         identity: Identity,
         shared: Arc<Shared>,

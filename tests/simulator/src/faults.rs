@@ -19,8 +19,6 @@ pub(crate) struct Faults {
     alterations: bool,
     clocks: bool,
     hosts: bool,
-    /// Found where nothing could be returned: told with the next step.
-    pub(crate) found: Option<Finding>,
 }
 
 impl Faults {
@@ -33,7 +31,6 @@ impl Faults {
             alterations: rng.random_bool(0.3),
             clocks: rng.random_bool(0.5),
             hosts: rng.random_bool(0.8),
-            found: None,
         }
     }
 }

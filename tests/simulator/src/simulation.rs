@@ -263,7 +263,7 @@ impl Simulation {
         drop(log);
         self.start_replica(1)?;
         let deeds: Vec<Deed> = workload::start().into_iter().map(Deed::Put).collect();
-        self.begin_write(0, &deeds);
+        self.begin_write(0, &deeds)?;
         for client in 0..CLIENTS {
             self.schedule.put(SECOND + client as u64 * 10 * MS, Event::Client { client });
         }
@@ -327,14 +327,8 @@ impl Simulation {
                 }
                 Ok(())
             }
-            Event::Client { client } => {
-                self.process_client(client);
-                Ok(())
-            }
-            Event::Operator => {
-                self.process_operator();
-                Ok(())
-            }
+            Event::Client { client } => self.process_client(client),
+            Event::Operator => self.process_operator(),
             Event::Fault => self.process_fault(),
         }
     }

@@ -3,7 +3,7 @@
 use super::{Event, Simulation};
 use crate::admin::{Task, What, to_command, to_transaction};
 use crate::checks::{Finding, Operation, finding};
-use crate::replica::{Running, SimReplica};
+use crate::replica::SimReplica;
 use crate::schedule::{MS, SECOND, Time};
 use crate::workload::{self, Deed};
 use rand::RngExt as _;
@@ -23,26 +23,24 @@ impl Simulation {
         if up.is_empty() { None } else { Some(up[self.rng.random_range(0..up.len())]) }
     }
 
-    pub(super) fn process_client(&mut self, client: usize) {
+    pub(super) fn process_client(&mut self, client: usize) -> Result<(), Finding> {
         if self.clients[client].task.is_some() {
-            return;
+            return Ok(());
         }
         let now = self.schedule.now();
         let Some(id) = self.any_up() else {
             self.schedule.put(now + 100 * MS, Event::Client { client });
-            return;
+            return Ok(());
         };
         if self.rng.random_bool(0.7) {
             let deeds = workload::deeds(&mut self.rng);
-            self.begin_write(client, &deeds);
-            return;
+            return self.begin_write(client, &deeds);
         }
         let run = self.replicas[&id].run;
         let (reply, current) = oneshot::channel();
         if self.rng.random_bool(0.2) {
-            self.stale_read(id);
             self.schedule.put(now + 50 * MS, Event::Client { client });
-            return;
+            return self.stale_read(id);
         }
         let task = Task {
             from: now,
@@ -51,27 +49,24 @@ impl Simulation {
             what: What::Read { current },
         };
         self.clients[client].task = Some(task);
-        self.deferred_step(id, move |running| running.replica.process_read(reply));
+        self.step_replica(id, move |running| running.replica.process_read(reply))
     }
 
     /// A stale read shows a state that the log had, and says which.
-    pub(super) fn stale_read(&mut self, id: u64) {
+    pub(super) fn stale_read(&mut self, id: u64) -> Result<(), Finding> {
         self.count("stale reads");
         if let Some(running) = self.replicas.get(&id).and_then(SimReplica::running) {
             let shared = running.shared.clone();
             let engine = shared.state.read();
             let revision = engine.revision();
-            if revision <= self.reference.applied_index()
-                && let Err(found) = self.exactly_once.check(id, &engine, &self.reference)
-            {
-                self.faults.found = Some(found);
-            }
+            self.exactly_once.check(id, &engine, &self.reference)?;
             drop(engine);
             self.tell(format_args!("replica {id} shows revision {revision}"));
         }
+        Ok(())
     }
 
-    pub(super) fn begin_write(&mut self, client: usize, deeds: &[Deed]) {
+    pub(super) fn begin_write(&mut self, client: usize, deeds: &[Deed]) -> Result<(), Finding> {
         let id = RequestId(self.rng.random());
         let transaction = to_transaction(deeds);
         let (_, answer) = oneshot::channel();
@@ -79,18 +74,20 @@ impl Simulation {
         let what = What::Write { id, transaction, answer, attempts: 0 };
         let task = Task { from: now, until: now, replica: (0, 0), what };
         self.clients[client].task = Some(task);
-        self.try_write(client);
+        self.try_write(client)
     }
 
     /// Asks some replica for a write, again or for the first time.
-    pub(super) fn try_write(&mut self, client: usize) {
+    pub(super) fn try_write(&mut self, client: usize) -> Result<(), Finding> {
         let now = self.schedule.now();
         let patience = self.rng.random_range(200..6_000) * MS;
         let asked = self.any_up();
-        let Some(task) = &mut self.clients[client].task else { return };
-        let What::Write { id, transaction, answer, attempts } = &mut task.what else { return };
+        let Some(task) = &mut self.clients[client].task else { return Ok(()) };
+        let What::Write { id, transaction, answer, attempts } = &mut task.what else {
+            return Ok(());
+        };
         task.until = now + patience;
-        let Some(replica) = asked else { return };
+        let Some(replica) = asked else { return Ok(()) };
         let (reply, received) = oneshot::channel();
         *answer = received;
         *attempts += 1;
@@ -101,24 +98,14 @@ impl Simulation {
         if attempt > 1 {
             self.count("writes tried again");
         }
-        self.deferred_step(replica, move |running| {
+        self.step_replica(replica, move |running| {
             let since = running.shared.standing.borrow().applied_index;
             let command = to_command(request, since, &transaction);
             running.replica.process_request(request, command, reply);
-        });
-    }
-
-    /// A step that a client causes. What is found in it is told by the next step.
-    pub(super) fn deferred_step(&mut self, id: u64, act: impl FnOnce(&mut Running)) {
-        if let Err(found) = self.step_replica(id, act) {
-            self.faults.found.get_or_insert(found);
-        }
+        })
     }
 
     pub(super) fn poll_clients(&mut self) -> Result<(), Finding> {
-        if let Some(found) = self.faults.found.take() {
-            return Err(found);
-        }
         for client in 0..self.clients.len() {
             self.poll_client(client)?;
         }
@@ -159,7 +146,7 @@ impl Simulation {
                     Err(_) if is_late || is_gone => {
                         // The outcome is not known. Many ask again; some leave it at that.
                         if self.rng.random_bool(0.9) || self.is_healed {
-                            self.try_write(client);
+                            self.try_write(client)?;
                         } else {
                             self.count("writes left unknown");
                             self.clients[client].task = None;

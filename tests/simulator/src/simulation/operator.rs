@@ -2,6 +2,7 @@
 
 use super::{Event, Simulation};
 use crate::admin::Change;
+use crate::checks::Finding;
 use crate::replica::{State, address};
 use crate::schedule::{MS, SECOND};
 use raft::eraftpb::ConfState;
@@ -11,15 +12,15 @@ use spanwire_controller::state::RequestId;
 use tokio::sync::oneshot;
 
 impl Simulation {
-    pub(super) fn process_operator(&mut self) {
+    pub(super) fn process_operator(&mut self) -> Result<(), Finding> {
         let pause = if self.membership.ids().len() < 3 { 500 } else { 4_000 };
         let at = self.schedule.now() + self.rng.random_range(100..pause) * MS;
         self.schedule.put(at, Event::Operator);
         if self.change.is_some() {
-            return;
+            return Ok(());
         }
-        let Some(request) = self.choose_change() else { return };
-        let Some(id) = self.any_up() else { return };
+        let Some(request) = self.choose_change() else { return Ok(()) };
+        let Some(id) = self.any_up() else { return Ok(()) };
         let (reply, answer) = oneshot::channel();
         let change = match &request {
             Request::Members(change) => Some(change.clone()),
@@ -29,9 +30,9 @@ impl Simulation {
         self.change = Some(Change { change, until, answer });
         let name = RequestId(self.rng.random());
         self.tell(format_args!("operator asks replica {id} for {request:?}"));
-        self.deferred_step(id, move |running| {
+        self.step_replica(id, move |running| {
             running.replica.process_request(name, request, reply);
-        });
+        })
     }
 
     /// What an operator would do next.
