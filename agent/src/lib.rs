@@ -26,6 +26,7 @@ mod log;
 mod metrics;
 mod session;
 pub mod shutdown;
+mod state_dir;
 mod status;
 mod store;
 mod tasks;
@@ -38,7 +39,8 @@ pub use status::{Activity, STATUS_FILE, STATUS_LIST_MAX, Status, StatusRejection
 pub use store::STORE_FILE;
 
 use datapath::Datapath;
-use store::{Opened, StateDir, Store};
+use state_dir::StateDir;
+use store::{Opened, Store};
 use tokio_util::sync::CancellationToken;
 
 /// The agent of a host.
@@ -69,8 +71,9 @@ impl Agent {
             Some(held) => log::held_view(held),
             None => log::nothing_held(),
         }
+        let starts = directory.count_start()?;
         let worker = tasks::spawn_worker(store, datapath)?;
-        session::Session::new(config, name, held, worker).run(&shutdown).await
+        session::Session::new(config, name, starts, held, worker).run(&shutdown).await
     }
 
     /// Takes everything out of the datapath that this agent, or an earlier run of it, has put
@@ -79,7 +82,7 @@ impl Agent {
     pub fn remove_all(config: &Config, datapath: &mut dyn Datapath) -> Result<(), AgentError> {
         let directory = StateDir::take(&config.state_dir)?;
         datapath.remove_all()?;
-        directory.delete_store()?;
+        store::delete_store(&directory)?;
         log::removed(&config.host);
         Ok(())
     }

@@ -8,6 +8,7 @@ use crate::error::AgentError;
 use crate::events::{Job, StreamEvent, StreamEventKind, WorkerEvent};
 use crate::log;
 use crate::metrics::{METRICS_FILE, Metrics};
+use crate::state_dir::Starts;
 use crate::status::{Activity, STATUS_LIST_MAX, Status, StatusRejection, now_us, replace};
 use crate::tasks::{
     ConnectionHandle, OUTBOX_MAX, WorkerHandle, mk_stream_events, spawn_connection,
@@ -84,13 +85,15 @@ impl Session {
     pub(crate) fn new(
         config: Config,
         datapath: &str,
+        starts: Starts,
         held: Option<HeldView>,
         worker: WorkerHandle,
     ) -> Session {
         let now = Instant::now();
         let identity = HostIdentity {
             host: config.host.as_str().into(),
-            instance: rand::random(),
+            instance: starts.instance,
+            starts: starts.count,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             datapath: datapath.to_owned(),
         };

@@ -13,6 +13,7 @@
 mod rows;
 
 use crate::error::StoreError;
+use crate::state_dir::StateDir;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use rows::{Head, RowKey, RowUpdate};
 use spanwire_hostproto::digest::digest;
@@ -20,8 +21,7 @@ use spanwire_hostproto::{ClusterId, HeldView, ViewChange, codec, staging};
 use spanwire_topology::model::Revision;
 use spanwire_topology::view::{HostView, ItemKey};
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +29,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The name of the database in the state directory.
 pub const STORE_FILE: &str = "view.redb";
-const LOCK_FILE: &str = "agent.lock";
 /// What is in the name of a store that was set aside.
 const ASIDE_INFIX: &str = ".aside-";
 /// Stores set aside that are kept, for whoever wants to know what happened to them.
@@ -45,66 +44,6 @@ const DELTA_BYTES_MIN: usize = 4096;
 const ITEMS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("items");
 const HEAD: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("head");
 const HEAD_KEY: &str = "head";
-
-/// The right to use a state directory.
-#[derive(Debug)]
-pub(crate) struct StateDir {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl StateDir {
-    /// Makes the directory if need be, and takes it for this process.
-    pub(crate) fn take(path: &Path) -> Result<StateDir, StoreError> {
-        let io = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source| StoreError::Io { action, path, source }
-        };
-        fs::create_dir_all(path).map_err(io("could not make", path))?;
-        let lock_path = path.join(LOCK_FILE);
-        let mut lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(io("could not open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let pid = fs::read_to_string(&lock_path).unwrap_or_default().trim().to_owned();
-                let pid = if pid.is_empty() { "(unknown)".to_owned() } else { pid };
-                return Err(StoreError::InUse { directory: path.to_owned(), pid });
-            }
-            Err(TryLockError::Error(source)) => {
-                return Err(io("could not lock", &lock_path)(source));
-            }
-        }
-        // For the message above only.
-        lock.set_len(0)
-            .and_then(|()| lock.write_all(std::process::id().to_string().as_bytes()))
-            .map_err(io("could not write", &lock_path))?;
-        Ok(StateDir { path: path.to_owned(), _lock: lock })
-    }
-
-    /// Where the directory is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Deletes the view, and every store that was set aside.
-    pub(crate) fn delete_store(&self) -> Result<(), StoreError> {
-        let store = self.path.join(STORE_FILE);
-        for path in asides(&store)?.into_iter().chain([store]) {
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::Io { action: "could not delete", path, source });
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-}
 
 /// What a store held when it was opened.
 #[derive(Debug)]
@@ -503,7 +442,21 @@ fn commit(
     transaction.commit().map_err(|error| boxed(error.into()))
 }
 
-// ---- Setting aside ----
+// ---- Setting aside and deleting ----
+
+/// Deletes the view in a state directory, and every store that was set aside.
+pub(crate) fn delete_store(directory: &StateDir) -> Result<(), StoreError> {
+    let store = directory.path().join(STORE_FILE);
+    for path in asides(&store)?.into_iter().chain([store]) {
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Io { action: "could not delete", path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
 
 /// Renames a store that does not hold what it should, and deletes the oldest of earlier ones.
 fn put_aside(path: &Path) -> Result<PathBuf, StoreError> {

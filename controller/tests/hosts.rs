@@ -143,6 +143,27 @@ async fn the_newer_of_two_agents_wins() {
     assert_eq!(controller.shared().publisher.connections().len(), 1);
 }
 
+/// What an agent sent before it was killed may get here after it has been started again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_run_of_an_agent_does_not_take_its_place() {
+    let (_root, controller, mut client, revision) = start_with_network().await;
+    let mut agent = FakeHost::start(controller.address(), "host-1", 7, 2, None).await;
+    agent.wait_revision(revision).await;
+    let earlier = FakeHost::start(controller.address(), "host-1", 7, 1, None).await;
+    let (reason, detail) = earlier.ended().await.expect("a reason");
+    assert_eq!(reason, Reason::Superseded);
+    assert!(detail.contains("connected again since"), "{detail}");
+    let port = mk_port("a", "db-2", "10.0.1.9", "host-1", "app=db");
+    let revision = apply(&mut client, [port]).await.unwrap();
+    agent.wait_revision(revision).await;
+    // The next start, while the controller still takes this one for connected.
+    let mut next = FakeHost::start(controller.address(), "host-1", 7, 3, None).await;
+    next.wait_revision(revision).await;
+    let (reason, detail) = agent.ended().await.expect("a reason");
+    assert_eq!(reason, Reason::Superseded);
+    assert!(detail.contains("this agent connected again"), "{detail}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_is_refused_with_a_reason() {
     let root = tempfile::tempdir().unwrap();
@@ -151,6 +172,7 @@ async fn what_does_not_fit_is_refused_with_a_reason() {
         protocol_version: PROTOCOL_VERSION,
         host: "nobody".to_owned(),
         instance: 1,
+        attempt: 0,
         ..host_wire::Hello::default()
     };
     let mk = |hello: host_wire::Hello| host_wire::HostMessage {
@@ -295,6 +317,7 @@ async fn a_host_that_does_not_read_holds_up_nobody() {
         protocol_version: PROTOCOL_VERSION,
         host: "host-1".to_owned(),
         instance: 1,
+        attempt: 0,
         ..host_wire::Hello::default()
     };
     let hello = host_wire::host_message::Message::Hello(hello);

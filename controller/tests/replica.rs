@@ -73,6 +73,7 @@ fn hosts_begin_anew_when_the_state_is_replaced() {
     let hello = Hello {
         host: "host-1".into(),
         instance: 1,
+        attempt: 0,
         cluster_id: None,
         revision: 0,
         digest: 0,

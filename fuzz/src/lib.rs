@@ -90,6 +90,7 @@ pub fn host_session(data: &[u8]) {
     let identity = HostIdentity {
         host: "host-01".into(),
         instance: 1,
+        starts: 0,
         agent_version: "0".to_owned(),
         datapath: "record".to_owned(),
     };

@@ -459,6 +459,14 @@ impl ControllerSession {
         matches!(self.state, State::Ended)
     }
 
+    /// True if the agent of this session said hello here after it had said the other hello. Not
+    /// known of different instances, nor of agents that do not count.
+    pub fn is_newer_than(&self, other: &Hello) -> bool {
+        self.hello.instance == other.instance
+            && other.attempt != 0
+            && self.hello.attempt > other.attempt
+    }
+
     /// True once there is a reason to end the stream.
     pub fn is_refused(&self) -> bool {
         self.refusal.is_some() || self.is_ended()

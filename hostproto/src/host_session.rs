@@ -23,8 +23,10 @@ use std::sync::Arc;
 pub struct HostIdentity {
     /// The name of the host.
     pub host: Text,
-    /// Random, new for each run of the agent.
+    /// Random, kept in the agent's state directory.
     pub instance: u64,
+    /// How often an agent was started as this instance, this start included; 0 if it is not known.
+    pub starts: u32,
     /// Version of the agent.
     pub agent_version: String,
     /// Name of the datapath driver.
@@ -102,6 +104,8 @@ pub enum HostPhase {
 #[derive(Debug)]
 pub struct HostSession {
     identity: HostIdentity,
+    /// Hellos said since the start.
+    hellos: u32,
     cluster_id: Option<ClusterId>,
     view: Arc<HostView>,
     stream: Stream,
@@ -181,6 +185,7 @@ impl HostSession {
         };
         HostSession {
             identity,
+            hellos: 0,
             cluster_id,
             view,
             stream: Stream::Closed,
@@ -507,11 +512,17 @@ impl HostSession {
         }))]
     }
 
-    fn mk_hello(&self) -> HostCommand {
-        let HostIdentity { host, instance, agent_version, datapath } = &self.identity;
+    fn mk_hello(&mut self) -> HostCommand {
+        self.hellos = self.hellos.saturating_add(1);
+        let HostIdentity { host, instance, starts, agent_version, datapath } = &self.identity;
+        let attempt = match *starts {
+            0 => 0,
+            starts => (u64::from(starts) << 32) | u64::from(self.hellos),
+        };
         let hello = Hello {
             host: host.clone(),
             instance: *instance,
+            attempt,
             cluster_id: self.cluster_id,
             revision: self.view.revision,
             digest: self.digest(),

@@ -43,8 +43,10 @@ impl fmt::Display for ClusterId {
 pub struct Hello {
     /// The name of the host.
     pub host: Text,
-    /// Random, new for each run of the agent: tells a reconnect from a second agent.
+    /// Random, kept in the agent's state directory: tells a reconnect from a second agent.
     pub instance: u64,
+    /// Grows with each connection of an instance, over restarts of the agent; 0 if it is not known.
+    pub attempt: u64,
     /// The cluster the held view came from; `None` if none is held.
     pub cluster_id: Option<ClusterId>,
     /// The revision held; 0 if none.
@@ -87,6 +89,7 @@ impl Hello {
             digest,
             agent_version,
             datapath,
+            attempt,
         } = hello;
         if let Err(error) = check_name("host name", &host) {
             let found = error.to_string();
@@ -107,12 +110,21 @@ impl Hello {
             });
         }
         let host = host.into();
-        Ok(Hello { host, instance, cluster_id, revision, digest, agent_version, datapath })
+        Ok(Hello { host, instance, attempt, cluster_id, revision, digest, agent_version, datapath })
     }
 
     /// For the wire.
     pub fn to_wire(&self) -> wire::Hello {
-        let Hello { host, instance, cluster_id, revision, digest, agent_version, datapath } = self;
+        let Hello {
+            host,
+            instance,
+            attempt,
+            cluster_id,
+            revision,
+            digest,
+            agent_version,
+            datapath,
+        } = self;
         wire::Hello {
             protocol_version: PROTOCOL_VERSION,
             host: host.to_string(),
@@ -122,6 +134,7 @@ impl Hello {
             digest: *digest,
             agent_version: cut(agent_version, AGENT_TEXT_BYTES_MAX).to_owned(),
             datapath: cut(datapath, AGENT_TEXT_BYTES_MAX).to_owned(),
+            attempt: *attempt,
         }
     }
 }
@@ -234,6 +247,7 @@ mod tests {
         Hello {
             host: "host-01".into(),
             instance: 7,
+            attempt: 9,
             cluster_id: Some(ClusterId([1; 16])),
             revision: 9,
             digest: 11,

@@ -11,6 +11,8 @@ use tonic::transport::{Channel, Endpoint};
 
 /// How long one call may take. A write whose answer does not come is *unknown*.
 const CALL_WAIT: Duration = Duration::from_secs(20);
+/// How long hosts may take to put a revision in force.
+const REALIZED_WAIT: Duration = Duration::from_secs(120);
 
 /// A client on a runtime of its own. All its sockets are opened by the thread that made it, in the
 /// network namespace of that thread.
@@ -91,16 +93,26 @@ impl Admin {
     /// Waits until every host has a revision in its datapath.
     pub fn wait_realized(&mut self, revision: Revision) -> Result<(), Status> {
         let request = wire::WaitRealizedRequest { key: None, revision: Some(revision) };
+        let mut last = None;
         self.runtime.block_on(async {
-            let mut stream = self.client.wait_realized(request).await?.into_inner();
-            let mut last = None;
-            while let Some(progress) = stream.message().await? {
-                if progress.done {
-                    return Ok(());
+            let wait = async {
+                let mut stream = self.client.wait_realized(request).await?.into_inner();
+                while let Some(progress) = stream.message().await? {
+                    if progress.done {
+                        return Ok(true);
+                    }
+                    last = Some(progress);
                 }
-                last = Some(progress);
+                Ok::<bool, Status>(false)
+            };
+            match tokio::time::timeout(REALIZED_WAIT, wait).await {
+                Ok(Ok(true)) => Ok(()),
+                Ok(Ok(false)) => {
+                    Err(Status::aborted(format!("the wait ended before it was done: {last:?}")))
+                }
+                Ok(Err(status)) => Err(status),
+                Err(_) => Err(Status::deadline_exceeded(format!("it is not realized: {last:?}"))),
             }
-            Err(Status::aborted(format!("the wait ended before it was done: {last:?}")))
         })
     }
 }

@@ -19,6 +19,7 @@ pub mod northbound;
 pub mod ovn;
 pub mod process;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Set in CI, where nothing may step aside.
@@ -32,6 +33,17 @@ pub const CI_VARIABLE: &str = "SPANWIRE_CI";
 pub fn step_aside(test: &str, reason: &str) {
     assert!(std::env::var_os(CI_VARIABLE).is_none(), "{test} cannot run here: {reason}");
     println!("{test}: skipped, because {reason}");
+}
+
+/// Raises a flag when it is dropped. A scope waits for its threads even when it panics: threads that
+/// go on until a flag is raised would keep a failed test from ever ending.
+#[derive(Debug)]
+pub struct RaiseOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for RaiseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Waits until a condition gives a value.

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use spanwire_agent::Status as AgentStatus;
 use spanwire_tests::admin::Admin;
 use spanwire_tests::process::{AgentProcess, ControllerProcess};
-use spanwire_tests::wait_for;
+use spanwire_tests::{RaiseOnDrop, wait_for};
 use spanwire_topology::model::{
     Action, DefaultActions, Direction, GroupSpec, GroupTerm, HostSpec, Kind, Labels,
     LogicalPortSpec, LogicalSwitchSpec, Mac, ObjectRef, Peer, PortAttachment, ProjectScope, Rule,
@@ -157,6 +157,7 @@ fn nothing_acknowledged_is_lost_and_all_hosts_converge() {
 
     let stop = AtomicBool::new(false);
     let (possible, acknowledged, unknown) = std::thread::scope(|scope| {
+        let raise = RaiseOnDrop(&stop);
         let writer = scope.spawn(|| write(&address, seed, &stop));
         for _ in 0..kills {
             std::thread::sleep(Duration::from_millis(random.random_range(5..250)));
@@ -166,7 +167,7 @@ fn nothing_acknowledged_is_lost_and_all_hosts_converge() {
                 victim => agents[victim].restart(),
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(raise);
         writer.join().expect("the writer ends")
     });
     println!("{acknowledged} writes acknowledged, {unknown} unknown");

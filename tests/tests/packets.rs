@@ -9,7 +9,7 @@ use spanwire_oracle::Resources;
 use spanwire_tests::fleet::{self, Fleet, workload};
 use spanwire_tests::matrix::{Attempt, Expectation, Trial, agrees, describe, differences};
 use spanwire_tests::matrix::{expectation, try_all};
-use spanwire_tests::{model, step_aside};
+use spanwire_tests::{RaiseOnDrop, model, step_aside};
 use spanwire_topology::{Kind, ObjectKey, Resource};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -100,6 +100,7 @@ fn probe_during(
         .collect();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let raise = RaiseOnDrop(&done);
         let prober = scope.spawn(|| {
             let mut findings = Vec::new();
             while !done.load(Ordering::Relaxed) {
@@ -110,7 +111,7 @@ fn probe_during(
             findings
         });
         make(fleet);
-        done.store(true, Ordering::Relaxed);
+        drop(raise);
         prober.join().expect("the prober ends")
     })
 }

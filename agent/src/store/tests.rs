@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use spanwire_hostproto::staging::apply_updates;
 use spanwire_topology::model::{Uid, Vni};
 use spanwire_topology::view::{DomainItem, Item, ItemDelta};
+use std::fs::File;
+use std::io::Write;
 use std::net::IpAddr;
 
 const CLUSTER: ClusterId = ClusterId([7; 16]);
@@ -178,7 +180,7 @@ fn another_host_and_another_agent_are_refused() {
     assert!(
         matches!(error, StoreError::InUse { ref pid, .. } if *pid == std::process::id().to_string())
     );
-    directory.delete_store().unwrap();
+    delete_store(&directory).unwrap();
     drop(directory);
     assert_eq!(place.open().held, None);
 }

@@ -112,16 +112,18 @@ async fn a_reconnect_resumes_from_what_is_held() {
     drop(stream);
     let (mut stream, again) = controller.welcome(Resume::Inventory, 9).await;
     assert_eq!((again.instance, again.revision), (hello.instance, 9));
+    assert!(again.attempt > hello.attempt, "{} after {}", again.attempt, hello.attempt);
     match stream.next().await {
         FromHost::Inventory(inventory) => assert_eq!(inventory.entries.len(), 2),
         other => panic!("{other:?}"),
     }
     bench.stop().await;
-    // Another run is another instance.
+    // Another run of the same agent, and it says that it is the newer.
     bench.restart();
     let mut stream = controller.accept().await;
     let hello = stream.hello().await;
-    assert_ne!(hello.instance, again.instance);
+    assert_eq!(hello.instance, again.instance);
+    assert!(hello.attempt > again.attempt, "{} after {}", hello.attempt, again.attempt);
     assert_eq!((hello.revision, hello.digest), (9, model.digest()));
     bench.stop().await;
 }

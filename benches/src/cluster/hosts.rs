@@ -173,6 +173,7 @@ fn mk_identity(host: Text) -> HostIdentity {
     HostIdentity {
         host,
         instance: rand::random(),
+        starts: 0,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         datapath: "record".to_owned(),
     }

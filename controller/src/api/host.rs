@@ -2,7 +2,7 @@
 
 use crate::core::CoreHandle;
 use crate::limits::{HOST_LEADER_WAIT, STREAM_END_WAIT};
-use crate::publisher::serve_host;
+use crate::publisher::{ConnectError, serve_host};
 use crate::telemetry;
 use spanwire_hostproto::Hello;
 use spanwire_hostproto::limits::HELLO_WAIT;
@@ -127,7 +127,13 @@ impl HostService {
         });
         let connection = match connected.await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(unknown)) => return Err(refused(Reason::UnknownHost, unknown.to_string())),
+            Ok(Err(error)) => {
+                let reason = match &error {
+                    ConnectError::UnknownHost(_) => Reason::UnknownHost,
+                    ConnectError::Superseded => Reason::Superseded,
+                };
+                return Err(refused(reason, error.to_string()));
+            }
             Err(error) => {
                 telemetry::request_broke_off(&error);
                 let detail = "the controller broke off: this is a defect, see its log";

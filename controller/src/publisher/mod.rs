@@ -66,10 +66,16 @@ impl Wake {
     }
 }
 
-/// A host that the state does not have.
+/// Why a host that said hello is not served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no host {0:?}: apply a Host of this name first, or correct the agent's name")]
-pub struct UnknownHost(pub Text);
+pub enum ConnectError {
+    /// The state does not have it.
+    #[error("there is no host {0:?}: apply a Host of this name first, or correct the agent's name")]
+    UnknownHost(Text),
+    /// Its agent is connected already, by a connection that it opened later.
+    #[error("this agent has connected again since it opened this connection")]
+    Superseded,
+}
 
 impl Publisher {
     /// A publisher without connections, with bounds on what is kept encoded.
@@ -160,15 +166,24 @@ impl Publisher {
     }
 
     /// Takes a host that said hello. An agent that is connected as the same host is told that it is
-    /// superseded: the newer one wins, because it is the one that can be reached now.
+    /// superseded: the newer one wins, because it is the one that can be reached now. Of two
+    /// connections of one agent the agent says which is the newer: what a run of it that is gone has
+    /// sent may get here last.
     pub fn connect(
         &self,
         engine: &mut Engine,
         hello: Hello,
         now_ms: u64,
-    ) -> Result<Arc<Connection>, UnknownHost> {
-        let host = engine.host_id(&hello.host).ok_or_else(|| UnknownHost(hello.host.clone()))?;
+    ) -> Result<Arc<Connection>, ConnectError> {
+        let host = engine
+            .host_id(&hello.host)
+            .ok_or_else(|| ConnectError::UnknownHost(hello.host.clone()))?;
         let instance = hello.instance;
+        // Nobody else connects in between: the caller holds the state.
+        let is_newer = |connected: &Arc<Connection>| connected.session().is_newer_than(&hello);
+        if self.hosts.lock().connected.get(&host).is_some_and(is_newer) {
+            return Err(ConnectError::Superseded);
+        }
         let is_ahead = hello.revision > self.revision();
         let hello = match is_ahead && planted::is(Bug::RevisionGoesBack) {
             true => Hello { revision: 0, cluster_id: None, ..hello },

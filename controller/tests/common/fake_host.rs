@@ -44,9 +44,21 @@ impl FakeHost {
         instance: u64,
         held: Option<HeldView>,
     ) -> FakeHost {
+        FakeHost::start(address, name, instance, 0, held).await
+    }
+
+    /// Connects as an agent that was started so often.
+    pub async fn start(
+        address: SocketAddr,
+        name: &str,
+        instance: u64,
+        starts: u32,
+        held: Option<HeldView>,
+    ) -> FakeHost {
         let identity = HostIdentity {
             host: name.into(),
             instance,
+            starts,
             agent_version: "test".to_owned(),
             datapath: "record".to_owned(),
         };

@@ -70,6 +70,7 @@ fn mk_hello(cluster_id: Option<ClusterId>, revision: Revision, digest: u64) -> H
     Hello {
         host: "host-01".into(),
         instance: 7,
+        attempt: 0,
         cluster_id,
         revision,
         digest,

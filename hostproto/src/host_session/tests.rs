@@ -38,6 +38,7 @@ fn mk_identity() -> HostIdentity {
     HostIdentity {
         host: "host-01".into(),
         instance: 7,
+        starts: 0,
         agent_version: "0.1.0".to_owned(),
         datapath: "record".to_owned(),
     }

@@ -73,6 +73,7 @@ fn mk_session(name: &Text, held: Option<HeldView>) -> HostSession {
     let identity = HostIdentity {
         host: name.clone(),
         instance: 1,
+        starts: 0,
         agent_version: "0.1.0".to_owned(),
         datapath: "record".to_owned(),
     };

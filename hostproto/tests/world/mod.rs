@@ -110,6 +110,7 @@ fn mk_session(host: usize, instance: u64, held: Option<HeldView>) -> HostSession
     let identity = HostIdentity {
         host: format!("host-{host}").into(),
         instance,
+        starts: 0,
         agent_version: "0.1.0".to_owned(),
         datapath: "record".to_owned(),
     };

@@ -62,7 +62,7 @@ impl SimHost {
     pub fn new(number: u8) -> SimHost {
         let name = host_name(number);
         SimHost {
-            session: mk_session(&name, 0, None),
+            session: mk_session(&name, 1, None),
             name,
             disk: None,
             enforced: Arc::default(),
@@ -87,9 +87,10 @@ impl SimHost {
     }
 
     /// The agent starts from its disk, and first of all puts that into the datapath.
-    pub fn start(&mut self, instance: u64) {
+    pub fn start(&mut self) {
         self.is_up = true;
-        self.session = mk_session(&self.name, instance, self.disk.clone());
+        let starts = u32::try_from(self.run).unwrap_or(u32::MAX).saturating_add(1);
+        self.session = mk_session(&self.name, starts, self.disk.clone());
         self.complained = false;
         if let Some(held) = &self.disk {
             self.enforced = held.view.clone();
@@ -102,10 +103,11 @@ impl SimHost {
     }
 }
 
-fn mk_session(name: &Text, instance: u64, held: Option<HeldView>) -> HostSession {
+fn mk_session(name: &Text, starts: u32, held: Option<HeldView>) -> HostSession {
     let identity = HostIdentity {
         host: name.clone(),
-        instance,
+        instance: 1,
+        starts,
         agent_version: "0.1.0".to_owned(),
         datapath: "record".to_owned(),
     };

@@ -13,7 +13,7 @@ use crate::replica::{SimReplica, State, TROUBLE, limits};
 use crate::schedule::{MS, SECOND, Schedule, Time};
 use crate::trace::Trace;
 use crate::workload::{self, Deed};
-use rand::{RngExt as _, SeedableRng as _};
+use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use spanwire_controller::config::Limits;
 use spanwire_controller::consensus::{StoreError, node};
@@ -320,8 +320,7 @@ impl Simulation {
             Event::Applied { host, run } => self.process_applied(host, run),
             Event::HostStart { host } => {
                 if !self.hosts[host].is_up {
-                    let instance = self.rng.random();
-                    self.hosts[host].start(instance);
+                    self.hosts[host].start();
                     self.check_host(host)?;
                     self.connect(host);
                 }
