@@ -192,6 +192,9 @@ pub const BACKUPS_MAX: usize = 1;
 
 /// gRPC streams on one connection.
 pub const CONNECTION_STREAMS_MAX: u32 = 1024;
+/// Host streams on one connection: an agent has one, and one that is about to end; a proxy may carry those
+/// of many agents.
+pub const CONNECTION_HOST_STREAMS_MAX: usize = 64;
 /// Time between two keepalive pings on a connection.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the answer to a ping may take before the connection is given up.
@@ -217,6 +220,7 @@ const _: () = {
     assert!(PEER_MESSAGE_BYTES_MAX <= PEER_QUEUE_BYTES_MAX);
     assert!(BALANCE_INTERVAL.as_millis() < LOAD_HOLDS.as_millis());
     assert!(LOG_ENTRIES_KEPT < SNAPSHOT_ENTRIES);
+    assert!(CONNECTION_HOST_STREAMS_MAX <= CONNECTION_STREAMS_MAX as usize);
     assert!(STREAM_END_WAIT.as_millis() < DRAIN_WAIT.as_millis());
     assert!(LIST_PAGE_OBJECTS_MAX <= LIST_PAGE_SCAN_MAX);
 };

@@ -10,6 +10,7 @@ use common::{
 };
 use spanwire_adminproto::wire;
 use spanwire_controller::RunningController;
+use spanwire_controller::limits::CONNECTION_HOST_STREAMS_MAX;
 use spanwire_hostproto::wire as host_wire;
 use spanwire_hostproto::wire::refused::Reason;
 use spanwire_hostproto::wire::welcome::Resume;
@@ -304,6 +305,48 @@ async fn a_rejection_names_the_object_until_it_is_gone() {
         last = Some(message.unwrap());
     }
     assert!(last.unwrap().done);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_opens_a_thousand_streams_is_stopped_and_holds_up_nobody() {
+    let (_root, controller, mut client, _) = start_with_network().await;
+    let url = format!("http://{}", controller.address());
+    let mut hostile = host_wire::host_stream_client::HostStreamClient::connect(url).await.unwrap();
+    // None of them ever says hello.
+    let silent = || {
+        let (outbound, messages) = tokio::sync::mpsc::channel::<host_wire::HostMessage>(1);
+        (outbound, tokio_stream::wrappers::ReceiverStream::new(messages))
+    };
+    let (mut open, mut refused) = (Vec::new(), 0);
+    for _ in 0..1000 {
+        let (outbound, messages) = silent();
+        match hostile.subscribe(messages).await {
+            Ok(stream) => open.push((outbound, stream)),
+            Err(status) => {
+                assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status:?}");
+                assert!(status.message().contains("host streams open"), "{status:?}");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((open.len(), refused), (CONNECTION_HOST_STREAMS_MAX, 936));
+    let mut host = FakeHost::connect(controller.address(), "host-2").await;
+    let port = mk_port("a", "web-9", "10.0.1.9", "host-1", "app=web");
+    let revision = apply(&mut client, [port]).await.unwrap();
+    host.wait_revision(revision).await;
+    wait_equal(&controller, &host, "host-2").await;
+    // What it closes it may open again.
+    drop(open);
+    let mut again = false;
+    for _ in 0..500 {
+        let (_outbound, messages) = silent();
+        again = hostile.subscribe(messages).await.is_ok();
+        if again {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(again, "closed streams are still counted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

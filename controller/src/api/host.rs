@@ -1,5 +1,6 @@
 //! The host stream's service: Subscribe.
 
+use super::host_streams::HostStreams;
 use crate::core::CoreHandle;
 use crate::limits::{HOST_LEADER_WAIT, STREAM_END_WAIT};
 use crate::publisher::{ConnectError, serve_host};
@@ -27,12 +28,13 @@ pub struct HostService {
     core: CoreHandle,
     draining: CancellationToken,
     tasks: TaskTracker,
+    streams: HostStreams,
 }
 
 impl HostService {
     /// The service over a core. Streams end when `draining` is cancelled; `tasks` knows them all.
     pub fn new(core: CoreHandle, draining: CancellationToken, tasks: TaskTracker) -> HostService {
-        HostService { core, draining, tasks }
+        HostService { core, draining, tasks, streams: HostStreams::default() }
     }
 }
 
@@ -47,10 +49,14 @@ impl wire::host_stream_server::HostStream for HostService {
         &self,
         request: Request<Streaming<wire::HostMessage>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
+        // Every transport that is served here knows its peer.
+        let peer = request.remote_addr();
+        let open = peer.map(|peer| self.streams.open(peer)).transpose()?;
         let (outbound, received) = mpsc::channel(OUTBOUND_MESSAGES);
         let service = self.clone();
         // The answer's head goes out at once; a host that says nothing holds up only itself.
         self.tasks.spawn(async move {
+            let _open = open;
             let mut inbound = request.into_inner();
             if let Err(refusal) = service.serve(&mut inbound, &outbound).await {
                 telemetry::host_refused(&refusal.detail);

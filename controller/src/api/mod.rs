@@ -23,6 +23,7 @@
 mod backup;
 mod cluster;
 mod host;
+mod host_streams;
 mod impact;
 mod lint;
 mod merge;
