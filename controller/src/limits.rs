@@ -195,10 +195,13 @@ pub const CONNECTION_STREAMS_MAX: u32 = 1024;
 /// Host streams on one connection: an agent has one, and one that is about to end; a proxy may carry those
 /// of many agents.
 pub const CONNECTION_HOST_STREAMS_MAX: usize = 64;
-/// Time between two keepalive pings on a connection.
-pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// How long the answer to a ping may take before the connection is given up.
-pub const KEEPALIVE_WAIT: Duration = Duration::from_secs(20);
+/// How long a connection may be silent before its peer's kernel is asked whether it is still there: longer
+/// than the pings of agents are apart, so that idle hosts are not asked at all.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(20);
+/// Time between two such questions.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Questions without an answer after which the connection is given up.
+pub const KEEPALIVE_RETRIES: u32 = 4;
 /// How long a host has to close its half of a stream after its last message.
 pub const STREAM_END_WAIT: Duration = Duration::from_secs(2);
 /// How long streams have to end when the controller stops.

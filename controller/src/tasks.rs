@@ -40,8 +40,8 @@
 use crate::api::{AdminService, HostService, NotYet};
 use crate::error::ControllerError;
 use crate::limits::{
-    ADMIN_REQUEST_BYTES_MAX, CONNECTION_STREAMS_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_WAIT,
-    PEER_MESSAGE_BYTES_MAX,
+    ADMIN_REQUEST_BYTES_MAX, CONNECTION_STREAMS_MAX, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL,
+    KEEPALIVE_RETRIES, PEER_MESSAGE_BYTES_MAX,
 };
 use crate::peer::{PeerService, WaitingService};
 use crate::shared::Shared;
@@ -106,16 +106,18 @@ pub(crate) async fn spawn_waiting_server(
 pub(crate) type Served = JoinHandle<Result<(), tonic::transport::Error>>;
 
 fn mk_server() -> Server {
-    Server::builder()
-        .max_concurrent_streams(CONNECTION_STREAMS_MAX)
-        // A host that lost its power is noticed; one that is merely slow answers pings.
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_WAIT))
+    // No pings of HTTP/2: an agent that is stopped does not answer them, and is not gone.
+    Server::builder().max_concurrent_streams(CONNECTION_STREAMS_MAX)
 }
 
 fn mk_incoming(listener: TcpListener) -> TcpIncoming {
     // Without TCP_NODELAY the handshakes of thousands of streams wait for each other's packets.
-    TcpIncoming::from(listener).with_nodelay(Some(true))
+    TcpIncoming::from(listener)
+        .with_nodelay(Some(true))
+        // A host that lost its power is noticed; for one that is merely slow its kernel answers.
+        .with_keepalive(Some(KEEPALIVE_IDLE))
+        .with_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .with_keepalive_retries(Some(KEEPALIVE_RETRIES))
 }
 
 fn mk_reflection() -> Result<ServerReflectionServer<impl ServerReflection>, ControllerError> {

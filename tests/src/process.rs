@@ -159,6 +159,13 @@ impl AgentProcess {
     pub fn kill(&mut self) {
         self.process = None;
     }
+
+    /// Sends a signal, if it runs.
+    pub fn signal(&mut self, signal: Signal) {
+        if let Some(process) = &mut self.process {
+            process.signal(signal);
+        }
+    }
 }
 
 /// A TCP port that nobody listens on at the moment.

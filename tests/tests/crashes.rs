@@ -1,12 +1,15 @@
 //! `kill -9` of the controller and of agents at random points under load: nothing that was
-//! acknowledged is lost, and all hosts converge.
+//! acknowledged is lost, and all hosts converge. And agents that are stopped and go on (SIGSTOP): the
+//! others notice nothing, and they take up where they were.
 //!
 //! `SPANWIRE_KILLS` sets how many there are (200 otherwise), `SPANWIRE_SEED` where the randomness
 //! starts.
 
+use nix::sys::signal::Signal;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use spanwire_adminproto::wire::HostAgentStatus;
 use spanwire_agent::Status as AgentStatus;
 use spanwire_tests::admin::Admin;
 use spanwire_tests::process::{AgentProcess, ControllerProcess};
@@ -20,7 +23,7 @@ use spanwire_topology::{ObjectKey, Resource};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::Code;
 
 const HOSTS: [&str; 5] = ["host-1", "host-2", "host-3", "host-4", "host-5"];
@@ -36,13 +39,18 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 type Possible = Vec<Option<Resource>>;
 
 fn mk_port(index: u32, random: &mut ChaCha8Rng) -> Resource {
-    let address = IpAddr::V4(Ipv4Addr::from(0x0a00_0001 + index));
     let label = ["web", "app", "db"].choose(random).copied().unwrap_or("web");
+    let host = HOSTS.choose(random).copied().unwrap_or(HOSTS[0]);
+    mk_port_of(index, host, label)
+}
+
+fn mk_port_of(index: u32, host: &str, label: &str) -> Resource {
+    let address = IpAddr::V4(Ipv4Addr::from(0x0a00_0001 + index));
     let spec = LogicalPortSpec {
         switch: ObjectRef::new("tenant", "switch"),
         mac: Mac::derived_from(address),
         addresses: [address].into_iter().collect(),
-        host: HOSTS.choose(random).map(|host| (*host).into()),
+        host: Some(host.into()),
         attachment: PortAttachment::Derived,
         port_security: true,
     };
@@ -217,6 +225,69 @@ fn nothing_acknowledged_is_lost_and_all_hosts_converge() {
         assert_eq!((after.revision, after.items), (before.revision, before.items));
         agent.kill();
     }
+}
+
+/// Longer than any keepalive of either end would wait for an answer.
+const STOPPED: Duration = Duration::from_secs(45);
+
+#[test]
+fn a_stopped_agent_stays_connected_and_catches_up_with_one_batch() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let controller = ControllerProcess::start(directory.path());
+    let address = controller.address().to_owned();
+    let mut admin = wait_for("the controller", CONVERGE_WAIT, || Admin::connect(&address));
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut base = mk_base();
+    // Every host has a port of its own to protect, so that every change concerns it.
+    base.extend(HOSTS.iter().zip(0..).map(|(host, index)| mk_port_of(index, host, "web")));
+    let revision = admin.apply(base).expect("the base is applied");
+    let mut agents: Vec<AgentProcess> =
+        HOSTS.iter().map(|host| AgentProcess::start(host, &address, directory.path())).collect();
+    admin.wait_realized(revision).expect("all hosts have the base");
+    let (stopped, others) = HOSTS.split_at(2);
+    let before = host_statuses(&mut admin);
+    for agent in &mut agents[..stopped.len()] {
+        agent.signal(Signal::SIGSTOP);
+    }
+    let since = Instant::now();
+    let mut last = revision;
+    while since.elapsed() < STOPPED {
+        // A member of the group that the policy of every host names.
+        let host = HOSTS.choose(&mut random).copied().unwrap_or(HOSTS[0]);
+        let port = mk_port_of(random.random_range(10..PORTS), host, "app");
+        last = admin.apply(vec![port]).expect("the change is applied");
+        wait_for("the hosts that are not stopped", CONVERGE_WAIT, || {
+            let statuses = host_statuses(&mut admin);
+            let behind = others.iter().find(|host| statuses[**host].realized_revision < last);
+            behind.map_or(Ok(()), |host| Err(format!("{:?}", statuses[*host])))
+        });
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let during = host_statuses(&mut admin);
+    for host in stopped {
+        let (before, during) = (&before[*host], &during[*host]);
+        assert!(during.connected, "{during:?}");
+        assert!(during.realized_revision < last, "it was not stopped: {during:?}");
+        assert_eq!(during.connected_since_ms, before.connected_since_ms);
+    }
+    for agent in &mut agents[..stopped.len()] {
+        agent.signal(Signal::SIGCONT);
+    }
+    admin.wait_realized(last).expect("they catch up");
+    let after = host_statuses(&mut admin);
+    for host in stopped {
+        let (before, after) = (&before[*host], &after[*host]);
+        assert_eq!(after.connected_since_ms, before.connected_since_ms);
+        // One was on its way to it while it was stopped; one has all that came after.
+        let batches = after.batches_sent - before.batches_sent;
+        assert!((1..=2).contains(&batches), "{batches} batches: {after:?}");
+    }
+}
+
+/// What the controller knows of the hosts, by name.
+fn host_statuses(admin: &mut Admin) -> BTreeMap<String, HostAgentStatus> {
+    let statuses = admin.host_status().expect("the status of the hosts");
+    statuses.into_iter().map(|status| (status.host.clone(), status)).collect()
 }
 
 /// How many items a host's view has.

@@ -3,8 +3,8 @@
 
 use super::message::PEER_VERSION;
 use crate::limits::{
-    KEEPALIVE_INTERVAL, KEEPALIVE_WAIT, PEER_ANSWER_BYTES_MAX, PEER_CALL_CONNECT_WAIT,
-    PEER_CALL_WAIT, PEER_CALLS_MAX, PEER_HOSTS_WAIT,
+    PEER_ANSWER_BYTES_MAX, PEER_CALL_CONNECT_WAIT, PEER_CALL_WAIT, PEER_CALLS_MAX, PEER_HOSTS_WAIT,
+    PEER_KEEPALIVE_INTERVAL, PEER_KEEPALIVE_WAIT,
 };
 use crate::state::{check_address, wire};
 use futures::StreamExt as _;
@@ -183,8 +183,8 @@ fn endpoint(address: &str) -> Result<Endpoint, PeerCallError> {
         .connect_timeout(PEER_CALL_CONNECT_WAIT)
         .tcp_nodelay(true)
         // One that lost its power must not hold up the next question as well.
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_WAIT))
+        .http2_keep_alive_interval(PEER_KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(PEER_KEEPALIVE_WAIT))
 }
 
 /// Waits for an answer, for as long as it may take.
