@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         // Updates are encoded once and shared by all hosts that take them.
         .bytes(".")
+        .codec_path("crate::stream_codec::StreamCodec")
         .compile_fds(descriptors)?;
     Ok(())
 }

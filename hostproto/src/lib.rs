@@ -57,6 +57,7 @@
 //! * [`source`]: what a session reads from, and its implementation over the engine.
 //! * [`controller_session`], [`host_session`]: both ends.
 //! * [`impact`]: what a transaction would cost on the wire, and do.
+//! * [`stream_codec`]: messages in gRPC's frames.
 //! * [`staging`]: updates onto a view, whole or not at all.
 //! * [`limits`]: every bound of the protocol, in one place.
 
@@ -70,6 +71,7 @@ pub mod log;
 pub mod message;
 pub mod source;
 pub mod staging;
+pub mod stream_codec;
 
 /// The generated types of `spanwire.host.v1`, and its client and server.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
