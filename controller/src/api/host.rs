@@ -1,26 +1,23 @@
 //! The host stream's service: Subscribe.
 
-use super::host_streams::HostStreams;
+use super::host_streams::{HostStreams, OpenStream};
 use crate::core::CoreHandle;
 use crate::limits::{HOST_LEADER_WAIT, STREAM_END_WAIT};
-use crate::publisher::{ConnectError, serve_host};
+use crate::publisher::{ConnectError, Serving};
 use crate::telemetry;
+use futures::stream::unfold;
 use spanwire_hostproto::Hello;
 use spanwire_hostproto::limits::HELLO_WAIT;
 use spanwire_hostproto::message::{refused, refused_message};
 use spanwire_hostproto::wire;
 use spanwire_hostproto::wire::refused::Reason;
 use std::pin::Pin;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::{Request, Response, Status, Streaming};
-
-/// Messages on their way to one host: what it cannot take yet is not made yet.
-const OUTBOUND_MESSAGES: usize = 1;
 
 /// The host stream.
 #[derive(Debug, Clone)]
@@ -38,8 +35,6 @@ impl HostService {
     }
 }
 
-type Outbound = mpsc::Sender<Result<wire::ControllerMessage, Status>>;
-
 #[tonic::async_trait]
 impl wire::host_stream_server::HostStream for HostService {
     type SubscribeStream =
@@ -52,31 +47,77 @@ impl wire::host_stream_server::HostStream for HostService {
         // Every transport that is served here knows its peer.
         let peer = request.remote_addr();
         let open = peer.map(|peer| self.streams.open(peer)).transpose()?;
-        let (outbound, received) = mpsc::channel(OUTBOUND_MESSAGES);
-        let service = self.clone();
+        let subscription = Subscription {
+            core: self.core.clone(),
+            draining: self.draining.clone(),
+            inbound: request.into_inner(),
+            phase: Phase::New,
+            open,
+            token: self.tasks.token(),
+        };
         // The answer's head goes out at once; a host that says nothing holds up only itself.
-        self.tasks.spawn(async move {
-            let _open = open;
-            let mut inbound = request.into_inner();
-            if let Err(refusal) = service.serve(&mut inbound, &outbound).await {
-                telemetry::host_refused(&refusal.detail);
-                // Of no use to a host that is gone.
-                let _ = outbound.send(Ok(refused_message(refusal))).await;
+        let messages = unfold(subscription, |mut subscription| async move {
+            match subscription.next_message().await {
+                Some(message) => Some((Ok(message), subscription)),
+                None => {
+                    tokio::spawn(subscription.end());
+                    None
+                }
             }
-            drop(outbound);
-            let _ = timeout(STREAM_END_WAIT, discard(&mut inbound)).await;
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(received))))
+        Ok(Response::new(Box::pin(messages.fuse())))
     }
 }
 
-/// Reads on until the host has closed its half. Without this, a message of the host that crosses
-/// our last one meets a closed stream, which is then reset, and our last message is lost.
-async fn discard(inbound: &mut Streaming<wire::HostMessage>) {
-    while let Some(Ok(_)) = inbound.next().await {}
+/// One host's stream, from its first message to the end.
+struct Subscription {
+    core: CoreHandle,
+    draining: CancellationToken,
+    inbound: Streaming<wire::HostMessage>,
+    phase: Phase,
+    open: Option<OpenStream>,
+    token: TaskTrackerToken,
 }
 
-impl HostService {
+enum Phase {
+    /// The host has not said hello yet.
+    New,
+    Served(Serving),
+    /// The last message was handed out.
+    Ended,
+}
+
+impl Subscription {
+    /// The next message to the host; `None` at the end.
+    async fn next_message(&mut self) -> Option<wire::ControllerMessage> {
+        loop {
+            match &mut self.phase {
+                Phase::New => match self.connect().await {
+                    Ok(Some(serving)) => self.phase = Phase::Served(serving),
+                    Ok(None) => self.phase = Phase::Ended,
+                    Err(refusal) => {
+                        telemetry::host_refused(&refusal.detail);
+                        self.phase = Phase::Ended;
+                        return Some(refused_message(refusal));
+                    }
+                },
+                Phase::Served(serving) => match serving.next_message(&mut self.inbound).await {
+                    Some(message) => return Some(message),
+                    None => self.phase = Phase::Ended,
+                },
+                Phase::Ended => return None,
+            }
+        }
+    }
+
+    /// Reads on until the host has closed its half. Without this, a message of the host that crosses our
+    /// last one meets a closed stream, which is then reset, and our last message is lost.
+    async fn end(self) {
+        let Subscription { mut inbound, open: _open, token: _token, .. } = self;
+        let discard = async { while let Some(Ok(_)) = inbound.next().await {} };
+        let _ = timeout(STREAM_END_WAIT, discard).await;
+    }
+
     /// A replica that may be behind others would leave a host in the past. While a leader is elected
     /// none of them can serve: a host that were sent from one to the next would wait longer each time.
     async fn wait_current(&self) -> Result<(), wire::Refused> {
@@ -96,16 +137,13 @@ impl HostService {
         Err(refused(Reason::Behind, detail))
     }
 
-    /// Serves a host from its first message on. Errors are what to tell it last.
-    async fn serve(
-        &self,
-        inbound: &mut Streaming<wire::HostMessage>,
-        outbound: &Outbound,
-    ) -> Result<(), wire::Refused> {
+    /// Takes the host's first message. `None` if it went away before it said anything; errors are what to
+    /// tell it last.
+    async fn connect(&mut self) -> Result<Option<Serving>, wire::Refused> {
         let shared = self.core.shared().clone();
         shared.metrics.host_streams_opened.inc();
         let first = tokio::select! {
-            first = timeout(HELLO_WAIT, inbound.next()) => first,
+            first = timeout(HELLO_WAIT, self.inbound.next()) => first,
             () = self.draining.cancelled() => {
                 return Err(refused(Reason::Draining, "the controller is stopping"));
             }
@@ -115,7 +153,7 @@ impl HostService {
             Ok(Some(Err(status))) => {
                 return Err(refused(Reason::Protocol, status.message().to_owned()));
             }
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(None),
             Err(_) => {
                 let detail = format!("no Hello came within {} s", HELLO_WAIT.as_secs());
                 return Err(refused(Reason::Protocol, detail));
@@ -124,15 +162,15 @@ impl HostService {
         let hello = Hello::from_first_message(first)?;
         self.wait_current().await?;
         let (host, instance, revision) = (hello.host.clone(), hello.instance, hello.revision);
-        let connected = tokio::task::spawn_blocking({
-            let shared = shared.clone();
-            move || {
-                let now_ms = crate::core::now_ms();
-                shared.publisher.connect(&mut shared.state.write(), hello, now_ms)
-            }
+        let draining = self.draining.clone();
+        let connected = tokio::task::spawn_blocking(move || {
+            let now_ms = crate::core::now_ms();
+            let connection = shared.publisher.connect(&mut shared.state.write(), hello, now_ms)?;
+            // Made here, so that it takes the end of the connection if nobody waits for it any more.
+            Ok(Serving::new(shared, connection, draining))
         });
-        let connection = match connected.await {
-            Ok(Ok(connection)) => connection,
+        let serving = match connected.await {
+            Ok(Ok(serving)) => serving,
             Ok(Err(error)) => {
                 let reason = match &error {
                     ConnectError::UnknownHost(_) => Reason::UnknownHost,
@@ -147,8 +185,6 @@ impl HostService {
             }
         };
         telemetry::host_connected(&host, instance, revision);
-        serve_host(shared, connection, inbound, outbound.clone(), self.draining.clone()).await;
-        telemetry::host_disconnected(&host, instance);
-        Ok(())
+        Ok(Some(serving))
     }
 }

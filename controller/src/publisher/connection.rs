@@ -1,4 +1,4 @@
-//! One connected host: its session, and the task that moves messages between session and stream.
+//! One connected host: its session, and what moves messages between session and stream.
 
 use super::convergence::Convergence;
 use super::{Publisher, SessionGuard};
@@ -14,7 +14,7 @@ use spanwire_topology::model::{Revision, Text};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, watch};
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -24,6 +24,7 @@ use tonic::Status;
 pub struct Connection {
     host: HostId,
     name: Text,
+    instance: u64,
     session: Mutex<ControllerSession>,
     wake: Notify,
     /// What `now` of the session counts from.
@@ -38,6 +39,7 @@ impl Connection {
         Connection {
             host,
             name: hello.host.clone(),
+            instance: hello.instance,
             session: Mutex::new(ControllerSession::new(hello, Duration::ZERO)),
             wake: Notify::new(),
             started: Instant::now(),
@@ -162,7 +164,8 @@ fn is_first_part(message: Option<&wire::ControllerMessage>) -> bool {
     part.sequence == 0
 }
 
-/// Takes the end of a connection even if its task is dropped where it waits.
+/// Takes the end of a connection even if whoever serves it is dropped where it waits.
+#[derive(Debug)]
 struct Disconnect {
     shared: Arc<Shared>,
     connection: Arc<Connection>,
@@ -171,6 +174,7 @@ struct Disconnect {
 impl Drop for Disconnect {
     fn drop(&mut self) {
         let Disconnect { shared, connection } = self;
+        telemetry::host_disconnected(&connection.name, connection.instance);
         let (shared, connection) = (shared.clone(), connection.clone());
         let end = move || {
             shared.publisher.disconnect(&mut shared.state.write(), &connection);
@@ -183,53 +187,73 @@ impl Drop for Disconnect {
     }
 }
 
-/// Serves a connected host until its stream ends or it is refused.
+/// What is said to a connected host until its stream ends or it is refused.
 ///
-/// `outbound` has room for one message: what the host cannot take yet is not made yet.
-pub async fn serve_host<S>(
+/// There is no task of its own: whoever writes to the host's connection asks for the next message when
+/// there is room for one. What the host cannot take yet is not made yet.
+#[derive(Debug)]
+pub struct Serving {
     shared: Arc<Shared>,
     connection: Arc<Connection>,
-    mut inbound: S,
-    outbound: mpsc::Sender<Result<wire::ControllerMessage, Status>>,
     draining: CancellationToken,
-) where
-    S: Stream<Item = Result<wire::HostMessage, Status>> + Unpin,
-{
-    let _disconnect = Disconnect { shared: shared.clone(), connection: connection.clone() };
-    let mut told_draining = false;
-    let mut revision = shared.revision.subscribe();
-    loop {
-        revision.mark_unchanged();
-        let (has_message, deadline) = {
-            let session = connection.session();
-            if session.is_ended() {
-                return;
-            }
-            (session.has_message(shared.publisher.revision()), session.next_deadline())
-        };
-        tokio::select! {
-            message = inbound.next() => match message {
-                Some(Ok(message)) => {
-                    process_message(&shared, &connection, message, connection.now());
+    told_draining: bool,
+    revision: watch::Receiver<Revision>,
+    _disconnect: Disconnect,
+}
+
+impl Serving {
+    /// Serves a connection of the publisher. The host counts as connected until this is dropped.
+    pub fn new(
+        shared: Arc<Shared>,
+        connection: Arc<Connection>,
+        draining: CancellationToken,
+    ) -> Serving {
+        let _disconnect = Disconnect { shared: shared.clone(), connection: connection.clone() };
+        let revision = shared.revision.subscribe();
+        Serving { shared, connection, draining, told_draining: false, revision, _disconnect }
+    }
+
+    /// The next message to the host, and meanwhile takes what the host says. `None` at the end.
+    pub async fn next_message<S>(&mut self, inbound: &mut S) -> Option<wire::ControllerMessage>
+    where
+        S: Stream<Item = Result<wire::HostMessage, Status>> + Unpin,
+    {
+        let Serving { shared, connection, draining, told_draining, revision, .. } = self;
+        loop {
+            revision.mark_unchanged();
+            let (has_message, deadline) = {
+                let session = connection.session();
+                if session.is_ended() {
+                    return None;
                 }
-                // The host is gone; why, the transport knows.
-                Some(Err(_)) | None => return,
-            },
-            () = connection.wake.notified() => {}
-            room = outbound.reserve(), if has_message => {
-                let Ok(room) = room else { return };
-                if let Some(message) = pull(&shared, &connection).await {
-                    room.send(Ok(message));
+                (session.has_message(shared.publisher.revision()), session.next_deadline())
+            };
+            if has_message {
+                match pull(shared, connection).await {
+                    Some(message) => return Some(message),
+                    // It waits for this replica now, and has a deadline.
+                    None => continue,
                 }
             }
-            () = sleep_until(&connection, deadline), if deadline.is_some() => {
-                connection.session().process_timer(connection.now());
-            }
-            // It waits for this replica to catch up with it. Nobody wakes it: no change concerns it yet.
-            Ok(()) = revision.changed(), if deadline.is_some() => {}
-            () = draining.cancelled(), if !told_draining => {
-                told_draining = true;
-                connection.session().process_draining("the controller is stopping");
+            tokio::select! {
+                message = inbound.next() => match message {
+                    Some(Ok(message)) => {
+                        process_message(shared, connection, message, connection.now());
+                    }
+                    // The host is gone; why, the transport knows.
+                    Some(Err(_)) | None => return None,
+                },
+                () = connection.wake.notified() => {}
+                () = sleep_until(connection, deadline), if deadline.is_some() => {
+                    connection.session().process_timer(connection.now());
+                }
+                // It waits for this replica to catch up with it. Nobody wakes it: no change concerns
+                // it yet.
+                Ok(()) = revision.changed(), if deadline.is_some() => {}
+                () = draining.cancelled(), if !*told_draining => {
+                    *told_draining = true;
+                    connection.session().process_draining("the controller is stopping");
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The publisher: from changes of the state to the streams of the hosts.
 //!
 //! ```text
-//!  core thread                    session tasks (one a connected host)
+//!  core thread                    streams (one a connected host, polled by its connection)
 //!
 //!  Changes ─► ChangeLog ─────────────────► EngineSource ─► next_message ─► stream
 //!      │      (each delta encoded once)         ▲
@@ -19,7 +19,7 @@ mod convergence;
 mod realized;
 mod report;
 
-pub use connection::{Connection, process_message, serve_host};
+pub use connection::{Connection, Serving, process_message};
 pub(crate) use realized::why_behind;
 pub use realized::{Assessment, HostReport, Missing, Scope};
 
