@@ -40,6 +40,8 @@ struct Attempt {
     stage: Stage,
     received: Vec<u8>,
     deadline: Instant,
+    /// What was said of a connection that is neither open nor has a reason not to be.
+    puzzle: Option<EpollFlags>,
 }
 
 /// The probes under way, by their position in the list.
@@ -155,7 +157,8 @@ impl Prober {
             .map_err(|errno| LabError::io("watching a socket")(errno.into()))?;
         let deadline = Instant::now() + timeout;
         self.deadlines.insert((deadline, index));
-        self.attempts.insert(index, Attempt { socket, stage, received: Vec::new(), deadline });
+        self.attempts
+            .insert(index, Attempt { socket, stage, received: Vec::new(), deadline, puzzle: None });
         Ok(())
     }
 
@@ -174,7 +177,7 @@ impl Prober {
         };
         for event in &events[..count] {
             if let Ok(index) = usize::try_from(event.data()) {
-                self.process_event(index)?;
+                self.process_event(index, event.events())?;
             }
         }
         // Only once everything that has arrived was looked at: if this thread was slow, that is
@@ -185,15 +188,15 @@ impl Prober {
         Ok(())
     }
 
-    fn process_event(&mut self, index: usize) -> Result<(), LabError> {
+    fn process_event(&mut self, index: usize, events: EpollFlags) -> Result<(), LabError> {
         let Some(attempt) = self.attempts.get_mut(&index) else { return Ok(()) };
         let outcome = match attempt.stage {
-            // The error is taken once, here, and whatever ends an attempt ends its socket with one.
-            // A socket with neither an error nor a peer would be news about the kernel, not an
-            // answer: whoever asked is told that the probe has failed.
+            // The kernel says that there is an error a moment before it says which: a socket with neither
+            // an error nor a peer is asked again, as long as the kernel reports it.
             Stage::Connecting => match attempt.socket.take_error() {
                 Ok(None) if attempt.socket.peer_addr().is_err() => {
-                    Some(Outcome::Failed("it has ended with neither error nor peer".to_owned()))
+                    attempt.puzzle = Some(events);
+                    None
                 }
                 Ok(None) => {
                     attempt.stage = Stage::AwaitingName;
@@ -221,10 +224,13 @@ impl Prober {
         while let Some(&(deadline, index)) = self.deadlines.first()
             && deadline <= now
         {
-            let stage = self.attempts.get(&index).map(|attempt| attempt.stage);
-            let outcome = match stage {
+            let outcome = match self.attempts.get(&index) {
                 // The question was whether it opens, and it did.
-                Some(Stage::AwaitingName) => Outcome::Connected { by: None },
+                Some(Attempt { stage: Stage::AwaitingName, .. }) => Outcome::Connected { by: None },
+                // News about the kernel, and no answer.
+                Some(Attempt { puzzle: Some(events), .. }) => Outcome::Failed(format!(
+                    "it has neither error nor peer, and the kernel reported {events:?}"
+                )),
                 _ => Outcome::TimedOut,
             };
             self.end(index, outcome);
