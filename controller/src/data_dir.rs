@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! DATA_DIR/lock             held while a controller runs
-//! DATA_DIR/identity.toml    format, cluster, replica: written last of all at the first start
+//! DATA_DIR/identity.toml    format, cluster, replica: written last of all at the first start, and
+//!                           again when a later release takes the directory over
 //! DATA_DIR/restoring        there while a backup is restored into it
 //! DATA_DIR/log.redb ...     see consensus::log
 //! ```
@@ -17,8 +18,9 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-/// The format of the directory that is written here, and the newest that is read.
-const FORMAT: u32 = 1;
+/// The format of the directory that is written here, and the newest that is read. Format 1 has no
+/// journal: a release that knows only that would not see what is in it.
+const FORMAT: u32 = 2;
 /// The file that says whose directory it is.
 const IDENTITY: &str = "identity.toml";
 /// The file that is locked while somebody uses the directory.
@@ -158,9 +160,13 @@ impl DataDir {
     pub fn take(path: &Path) -> Result<Taken, DataDirError> {
         make_directory(path)?;
         let lock = take_lock(path)?;
-        let identity = read_identity(path)?;
+        let found = read_identity_file(path)?;
         let log = RedbLog::open(path)?;
-        if let Some(identity) = identity {
+        if let Some((format, identity)) = found {
+            if format < FORMAT {
+                // Before anything is written that an earlier release would not find.
+                write_identity(path, identity)?;
+            }
             return Ok(Taken::Owned(DataDir { identity, _lock: lock }, log));
         }
         let unfinished = |problem: &str| {
@@ -195,7 +201,7 @@ pub(crate) fn take_lock(directory: &Path) -> Result<File, DataDirError> {
     }
 }
 
-fn parse_identity(path: &Path, text: &str) -> Result<Identity, DataDirError> {
+fn parse_identity(path: &Path, text: &str) -> Result<(u32, Identity), DataDirError> {
     let damaged = |problem: String| DataDirError::Identity { path: path.to_owned(), problem };
     // Before anything else: what a later format means by its other fields is not known.
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| damaged(e.to_string()))?;
@@ -214,7 +220,7 @@ fn parse_identity(path: &Path, text: &str) -> Result<Identity, DataDirError> {
     if replica_id == 0 {
         return Err(damaged("replica_id is 0, the first is 1".to_owned()));
     }
-    Ok(Identity { cluster_id, replica_id })
+    Ok((format, Identity { cluster_id, replica_id }))
 }
 
 fn parse_cluster_id(text: &str) -> Option<ClusterId> {
@@ -236,6 +242,11 @@ pub(crate) fn make_directory(path: &Path) -> Result<(), DataDirError> {
 
 /// Whose directory it is; `None` if nobody's yet.
 pub(crate) fn read_identity(directory: &Path) -> Result<Option<Identity>, DataDirError> {
+    Ok(read_identity_file(directory)?.map(|(_, identity)| identity))
+}
+
+/// The format of the directory, and whose it is.
+fn read_identity_file(directory: &Path) -> Result<Option<(u32, Identity)>, DataDirError> {
     let path = directory.join(IDENTITY);
     match fs::read_to_string(&path) {
         Ok(text) => parse_identity(&path, &text).map(Some),
@@ -316,13 +327,25 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_of_an_earlier_release_gets_this_format() {
+        let root = tempfile::tempdir().unwrap();
+        let identity = open(root.path()).unwrap();
+        let path = root.path().join("identity.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("format = 2", "format = 1")).unwrap();
+        assert_eq!(read_identity(root.path()).unwrap(), Some(identity), "a look changes nothing");
+        assert_eq!(open(root.path()).unwrap(), identity);
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         let root = tempfile::tempdir().unwrap();
         open(root.path()).unwrap();
         let path = root.path().join("identity.toml");
         let good = fs::read_to_string(&path).unwrap();
         let cases = [
-            (good.replace("format = 1", "format = 2\nnew = 1"), "has format 2"),
+            (good.replace("format = 2", "format = 3\nnew = 1"), "has format 3"),
             (good.replace("cluster_id = \"", "cluster_id = \"x"), "32 hexadecimal digits"),
             (good.replace("replica_id = 1", "replica_id = 0"), "replica_id is 0"),
             (good.replace("replica_id = 1", ""), "missing field `replica_id`"),

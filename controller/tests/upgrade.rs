@@ -8,6 +8,7 @@ use common::{
     Client, apply, as_wire, connect, mk_config, mk_host, mk_port, network, start, stripped,
 };
 use spanwire_adminproto::wire;
+use spanwire_controller::consensus::{LogStore as _, RedbLog};
 use spanwire_controller::{Controller, RunningController};
 use spanwire_topology::model::{Kind, Resource};
 use std::collections::BTreeMap;
@@ -33,6 +34,10 @@ fn copy() -> tempfile::TempDir {
         fs::copy(fixture().join("data").join(name), root.path().join(name)).unwrap();
     }
     root
+}
+
+fn identity(data_dir: &Path) -> String {
+    fs::read_to_string(data_dir.join("identity.toml")).unwrap()
 }
 
 fn expected() -> Objects {
@@ -102,10 +107,14 @@ async fn check(controller: &RunningController, expected: &Objects, resources: &[
 async fn a_data_directory_of_an_earlier_release_goes_on() {
     let root = copy();
     assert_eq!(fs::read(root.path().join("tail")).unwrap().len(), 20);
+    assert!(identity(root.path()).contains("\nformat = 1\n"));
     let (mut expected, mut resources) = (expected(), resources());
     assert_eq!(expected.len(), resources.len());
     let controller = start(root.path()).await;
     check(&controller, &expected, &resources).await;
+    // An earlier release reads format 1: it refuses, rather than not see what the journal has.
+    assert!(identity(root.path()).contains("\nformat = 2\n"));
+    assert!(fs::metadata(root.path().join("journal")).unwrap().len() > 0);
 
     let port = mk_port("a", "new-1", "10.0.1.101", "host-1", "app=web");
     let revision = apply(&mut connect(&controller).await, [port.clone()]).await.unwrap();
@@ -138,6 +147,25 @@ async fn a_data_directory_of_an_earlier_release_goes_on() {
     let controller = start(root.path()).await;
     check(&controller, &objects, &specs).await;
     controller.shutdown().await.unwrap();
+}
+
+/// A start of this release that ended before it wrote anything: the format is raised before that.
+#[test]
+fn a_log_that_was_only_opened_is_still_one_of_the_earlier_release() {
+    let root = copy();
+    let log = RedbLog::open(root.path()).unwrap();
+    assert_eq!(log.bounds().last_index, 48);
+    drop(log);
+    assert!(identity(root.path()).contains("\nformat = 1\n"));
+    assert_eq!(fs::metadata(root.path().join("journal")).unwrap().len(), 0);
+    assert_eq!(fs::read(root.path().join("tail")).unwrap().len(), 20);
+    // Killed before the database said that there is a journal, or after: the next start goes on.
+    fs::remove_file(root.path().join("journal")).unwrap();
+    let error = RedbLog::open(root.path()).unwrap_err().to_string();
+    assert!(error.contains("journal is damaged: the file is missing"), "{error}");
+    let root = copy();
+    fs::write(root.path().join("journal"), []).unwrap();
+    assert_eq!(RedbLog::open(root.path()).unwrap().bounds().last_index, 48);
 }
 
 /// The mark of the earlier release is heeded: a log without its end is not taken for a whole one.

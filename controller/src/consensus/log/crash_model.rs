@@ -194,8 +194,11 @@ pub(super) fn mk_snapshot(index: u64, term: u64) -> Snapshot {
     Snapshot { data: data.into(), metadata: Some(metadata) }
 }
 
+/// So short a journal is full after a few calls.
+const JOURNAL_BYTES_MAX: usize = 12_000;
+
 pub(super) fn open(disk: &FaultDisk) -> Result<RedbLog, StoreError> {
-    RedbLog::open_on(Arc::new(disk.clone()))
+    RedbLog::open_with(Arc::new(disk.clone()), JOURNAL_BYTES_MAX)
 }
 
 pub(super) fn contents(disk: &FaultDisk) -> Result<Contents, StoreError> {

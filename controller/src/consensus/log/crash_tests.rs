@@ -1,12 +1,18 @@
 //! The log on a disk with faults: what was acknowledged is there, whatever happens.
 
 use super::crash_model::{Call, Contents, append, contents, mk_history, mk_snapshot, open, work};
-use super::{FaultDisk, LogBounds, LogStore as _, StoreError, Write, conformance};
+use super::disk::{Backend, Disk as _};
+use super::journal::JOURNAL;
+use super::open::DATABASE;
+use super::tables::{JOURNALED, META};
+use super::{FaultDisk, LogBounds, LogStore as _, RedbLog, StoreError, Write, conformance};
 use raft::eraftpb::{Entry, Snapshot, SnapshotMetadata};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use redb::Database;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Seeds that are tried.
@@ -128,6 +134,46 @@ fn a_power_cut_at_every_step_is_survived() {
     }
 }
 
+/// What an earlier release left, which had no journal.
+fn mk_older(rng: &mut StdRng) -> (BTreeMap<String, Vec<u8>>, Contents) {
+    let (disk, held) = mk_history(12, rng);
+    let log = open(&disk).unwrap();
+    // A snapshot that is saved again takes what the journal has into the database.
+    let saved = Call::Save(mk_snapshot(held.last_index(), held.entries.last().unwrap().term));
+    saved.run(&log).unwrap();
+    drop(log);
+    let backend = Backend(disk.open(DATABASE).unwrap());
+    let database = Database::builder().create_with_backend(backend).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(META).unwrap().remove(JOURNALED).unwrap().unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    disk.remove(JOURNAL).unwrap();
+    (disk.contents(), held.after(&saved))
+}
+
+#[test]
+fn a_power_cut_at_every_step_of_taking_over_an_older_log_is_survived() {
+    for seed in 0..4 {
+        let mut calls = StdRng::seed_from_u64(seed);
+        let (before, held) = mk_older(&mut calls);
+        let call = held.random_append(&mut calls);
+        for step in 1.. {
+            let what = format!("seed {seed}, step {step}");
+            let disk = FaultDisk::with_contents(before.clone());
+            disk.stop_after(step);
+            let done = open(&disk).and_then(|log| call.run(&log)).is_ok();
+            let crashed = disk.crash(&mut StdRng::seed_from_u64(step));
+            let found = contents(&crashed).unwrap_or_else(|e| panic!("{what}: {e}"));
+            check(&found, &held, Some(&call), &what);
+            if done {
+                assert_eq!(found, held.after(&call), "{what}");
+                break;
+            }
+        }
+    }
+}
+
 /// Replacing a snapshot by another of the same state, which names its members in another order.
 #[test]
 fn a_power_cut_while_a_snapshot_is_saved_again_is_survived() {
@@ -199,6 +245,34 @@ fn a_sync_that_fails_is_never_acknowledged() {
         drop(log);
         let found = contents(&disk).unwrap_or_else(|e| panic!("seed {seed}, {call:?}: {e}"));
         check(&found, &held, Some(&call), &format!("seed {seed}"));
+    }
+}
+
+/// The record and the mark are written, the record is synced; a vote's mark is synced, too.
+#[test]
+fn a_write_costs_two_small_writes_and_one_sync() {
+    let mut rng = StdRng::seed_from_u64(1);
+    let (disk, mut held) = (FaultDisk::new(), Contents::default());
+    let log = RedbLog::open_on(Arc::new(disk.clone())).unwrap();
+    // The first record makes the file longer.
+    (held, _) = append(&log, held, &mut rng);
+    let cost = |call: &Call| {
+        let before = disk.counters();
+        call.run(&log).unwrap();
+        let after = disk.counters();
+        (after.writes - before.writes, after.syncs - before.syncs, after.bytes - before.bytes)
+    };
+    // Few enough that the file stays as it is.
+    for _ in 0..10 {
+        let vote = (held.hard_state.term, held.hard_state.vote);
+        let call = held.random_append(&mut rng);
+        held = held.after(&call);
+        let is_vote = (held.hard_state.term, held.hard_state.vote) != vote;
+        let Call::Write(write) = &call else { panic!("{call:?}") };
+        let data: usize = write.entries.iter().map(|entry| entry.data.len()).sum();
+        let (writes, syncs, bytes) = cost(&call);
+        assert_eq!((writes, syncs), (2, 1 + u64::from(is_vote)), "{call:?}");
+        assert!(bytes < data as u64 + 200, "{bytes} bytes for {data}");
     }
 }
 

@@ -1,12 +1,13 @@
 //! What was altered behind the log's back is found, and named.
 
-use super::crash_model::{Call, Contents, contents, mk_history, open, work};
+use super::crash_model::{Call, Contents, append, contents, mk_history, open, work};
 use super::disk::Disk as _;
-use super::{FaultDisk, StoreError, Write};
+use super::{FaultDisk, RedbLog, StoreError, Write};
 use raft::eraftpb::HardState;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Seeds that are tried.
 const CASES: u64 = 60;
@@ -26,7 +27,11 @@ fn a_flipped_bit_is_found_or_harmless() {
                 let flipped = disk.flip_bit(Some(name), &mut rng).unwrap();
                 match contents(&disk) {
                     Ok(same) => assert_eq!(same, held, "seed {seed}: {flipped:?}"),
-                    Err(StoreError::Corrupt { path, .. }) if path == disk.path(name) => {
+                    // The last commit is looked for in the journal and in the database.
+                    Err(StoreError::Corrupt { path, .. })
+                        if path == disk.path(name)
+                            || (name == "journal" && path == disk.path("log.redb")) =>
+                    {
                         let kind = name.rsplit('.').next().unwrap().to_owned();
                         *found.entry(kind).or_insert(0) += 1;
                     }
@@ -36,7 +41,7 @@ fn a_flipped_bit_is_found_or_harmless() {
         }
     }
     let kinds: Vec<&str> = found.keys().map(String::as_str).collect();
-    assert_eq!(kinds, ["redb", "snapshot", "tail"], "{found:?}");
+    assert_eq!(kinds, ["journal", "redb", "snapshot", "tail"], "{found:?}");
 }
 
 /// The first bytes of the database say which of two commits counts.
@@ -61,8 +66,9 @@ fn a_flipped_bit_in_the_header_is_found_or_harmless() {
 }
 
 /// Damage to the newest commit looks like a commit that a crash tore, if the log was not closed
-/// since, and the database goes back to the one before. The tail mark finds that, unless a power cut
-/// took the mark's last write too: then it costs the last call. It never costs a vote.
+/// since: the journal ends before it, and the database goes back to the one before. The tail mark
+/// finds that, unless a power cut took the mark's last write too: then it costs the last call. It
+/// never costs a vote.
 #[test]
 fn damage_after_a_crash_is_found_or_costs_one_call_without_a_vote() {
     let (mut found, mut votes_found, mut undone) = (0, 0, 0);
@@ -78,9 +84,10 @@ fn damage_after_a_crash_is_found_or_costs_one_call_without_a_vote() {
         let disk = if has_power { disk.kill() } else { disk.crash(&mut rng) };
         drop(log);
         let files = disk.contents();
-        for _ in 0..FLIPS {
+        // Few bytes of the journal are of its last record.
+        for name in ["journal", "journal", "journal", "log.redb"].repeat(FLIPS) {
             let disk = FaultDisk::with_contents(files.clone());
-            let flipped = disk.flip_bit(Some("log.redb"), &mut rng).unwrap();
+            let Some(flipped) = disk.flip_bit(Some(name), &mut rng) else { continue };
             match contents(&disk) {
                 Ok(same) if same == held => {}
                 Ok(other) => {
@@ -104,15 +111,15 @@ fn vote(contents: &Contents) -> (u64, u64) {
     (contents.hard_state.term, contents.hard_state.vote)
 }
 
-/// All that follows the last whole commit is gone: the mark alone knows of it. Each kind of call, by
-/// a process that was killed; votes after a power cut too.
+/// All that follows the last whole commit is gone, from the journal and the database: the mark alone
+/// knows of it. Each kind of call, by a process that was killed; votes after a power cut too.
 #[test]
 fn a_commit_that_is_gone_is_found() {
     let mut kinds = BTreeMap::new();
     for seed in 0..CASES {
         let mut rng = StdRng::seed_from_u64(seed);
         let (disk, before) = mk_history(12, &mut rng);
-        let database = disk.contents()["log.redb"].clone();
+        let older = disk.contents();
         let log = open(&disk).unwrap();
         let call = before.random_call(&mut rng);
         call.run(&log).unwrap();
@@ -124,7 +131,9 @@ fn a_commit_that_is_gone_is_found() {
         let disk = if has_power { disk.kill() } else { disk.crash(&mut rng) };
         drop(log);
         let mut files = disk.contents();
-        files.insert("log.redb".to_owned(), database);
+        for name in ["journal", "log.redb"] {
+            files.insert(name.to_owned(), older[name].clone());
+        }
         let Err(error) = contents(&FaultDisk::with_contents(files)) else {
             panic!("seed {seed}: {call:?} is forgotten");
         };
@@ -163,7 +172,9 @@ fn a_vote_that_was_found_is_not_forgotten() {
             continue;
         }
         let mut files = disk.contents();
-        files.insert("log.redb".to_owned(), before["log.redb"].clone());
+        for name in ["journal", "log.redb"] {
+            files.insert(name.to_owned(), before[name].clone());
+        }
         let forgotten = contents(&FaultDisk::with_contents(files));
         assert!(
             matches!(forgotten, Err(StoreError::Corrupt { .. })),
@@ -195,4 +206,56 @@ fn a_log_that_is_gone_is_not_taken_for_a_new_one() {
         error.contains("/fault-disk/log.redb is damaged: the file is missing, but entry"),
         "{error}"
     );
+}
+
+#[test]
+fn a_journal_that_is_gone_is_found() {
+    for seed in 0..CASES {
+        let (disk, _) = mk_history(10, &mut StdRng::seed_from_u64(seed));
+        let mut files = disk.contents();
+        files.remove("journal");
+        let error = open(&FaultDisk::with_contents(files)).unwrap_err().to_string();
+        let expected =
+            "the journal of the log in /fault-disk/journal is damaged: the file is missing";
+        assert!(error.contains(expected), "seed {seed}: {error}");
+    }
+}
+
+/// Every byte of the journal, after a power cut that took the mark's last writes: whatever is damaged
+/// before the last record is found.
+#[test]
+fn only_the_last_record_of_a_journal_can_be_taken_for_torn() {
+    let (mut found, mut undone) = (0, 0);
+    for seed in 0..4 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let (disk, _) = mk_history(12, &mut rng);
+        let mark = disk.contents()["tail"].clone();
+        let log = RedbLog::open_on(Arc::new(disk.clone())).unwrap();
+        let mut held = vec![Contents::of(&log).unwrap()];
+        for _ in 0..6 {
+            let (next, failed) = append(&log, held[held.len() - 1].clone(), &mut rng);
+            assert!(failed.is_none(), "{failed:?}");
+            held.push(next);
+        }
+        drop(log);
+        let mut files = disk.contents();
+        files.insert("tail".to_owned(), mark);
+        let [before, last] = &held[held.len() - 2..] else { panic!("two at least") };
+        let length =
+            files["journal"].len() - files["journal"].iter().rev().take_while(|b| **b == 0).count();
+        for at in (0..length).step_by(41) {
+            let mut altered = files.clone();
+            altered.get_mut("journal").unwrap()[at] ^= 1 << (at % 8);
+            match contents(&FaultDisk::with_contents(altered)) {
+                Ok(same) if same == *last => {}
+                Ok(other) => {
+                    assert_eq!(other, *before, "seed {seed}, byte {at}");
+                    undone += 1;
+                }
+                Err(StoreError::Corrupt { .. }) => found += 1,
+                Err(error) => panic!("seed {seed}, byte {at}: {error}"),
+            }
+        }
+    }
+    assert!(found > undone && undone > 0, "{found} found, {undone} undone");
 }

@@ -4,16 +4,21 @@
 //! [`RedbLog`] on a [`Disk`]: a directory ([`DirDisk`]), or one with faults in memory
 //! ([`FaultDisk`]). [`conformance`] is the suite that all pass.
 
+mod database;
 mod disk;
 mod fault_disk;
 mod fault_file;
 mod fault_state;
+mod journal;
+mod journal_record;
 mod memory;
 mod open;
 mod redb;
 mod snapshot_file;
+mod state;
 mod tables;
 mod tail;
+mod verify;
 
 pub mod conformance;
 

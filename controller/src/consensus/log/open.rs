@@ -1,13 +1,13 @@
-//! Opening and making the database of a log, whole or not at all.
+//! Opening and making the files of a log, whole or not at all.
 
 use super::StoreError;
+use super::database::{LogDatabase, corrupt, failed, read_carefully};
 use super::disk::{Backend, Disk, DiskFile};
-use super::redb::{corrupt, failed};
-use super::tables::{LOG, META};
+use super::journal::Journal;
+use super::tables::{JOURNALED, LOG, META, sealed};
 use super::tail::{Mark, TailMark, io_error};
 use redb::Database;
 use std::io::{Error, ErrorKind};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,8 +19,18 @@ const DATABASE_UNFINISHED: &str = "log.tmp";
 /// Memory for the database's pages. The log is read from its end, and that is kept besides.
 const PAGE_CACHE_BYTES: usize = 32 << 20;
 
+/// The files of a log.
+pub(super) struct Opened {
+    pub(super) database: LogDatabase,
+    pub(super) tail: TailMark,
+    pub(super) journal: Journal,
+}
+
 /// Opens the log that is there, if there is one.
-pub(super) fn open_existing(disk: &dyn Disk) -> Result<Option<(Database, TailMark)>, StoreError> {
+pub(super) fn open_existing(
+    disk: &dyn Disk,
+    journal_bytes_max: usize,
+) -> Result<Option<Opened>, StoreError> {
     let path = disk.path(DATABASE);
     let file = match disk.open(DATABASE) {
         Ok(file) => file,
@@ -32,15 +42,25 @@ pub(super) fn open_existing(disk: &dyn Disk) -> Result<Option<(Database, TailMar
     if file.len().map_err(|error| failed(&path, "open", error.into()))? == 0 {
         return Err(corrupt(&path, "the log", "the file is empty"));
     }
-    let opened = (open_database(file, &path)?, TailMark::open(disk)?);
+    let database = open_database(file, &path)?;
+    let tail = TailMark::open(disk)?;
+    let is_journaled = read_carefully(&path, || database.meta::<bool>(JOURNALED))?.is_some();
+    if !is_journaled {
+        // An earlier release made it.
+        Journal::create(disk)?;
+    }
     // Whoever made the log may have been killed before its name was durable.
     disk.sync().map_err(|error| io_error("sync the directory of", &path, error))?;
-    Ok(Some(opened))
+    if !is_journaled {
+        set_journaled(&database)?;
+    }
+    let journal = Journal::open(disk, journal_bytes_max)?;
+    Ok(Some(Opened { database, tail, journal }))
 }
 
 /// Makes an empty log. The database gets its name last, so that a crash on the way leaves a whole
 /// log or none.
-pub(super) fn create(disk: &dyn Disk) -> Result<(Database, TailMark), StoreError> {
+pub(super) fn create(disk: &dyn Disk, journal_bytes_max: usize) -> Result<Opened, StoreError> {
     let path = disk.path(DATABASE);
     let refused = |error: Error| failed(&path, "open", error.into());
     let file = disk.create(DATABASE_UNFINISHED).map_err(refused)?;
@@ -49,7 +69,7 @@ pub(super) fn create(disk: &dyn Disk) -> Result<(Database, TailMark), StoreError
     // nobody else can.
     if disk.exists(DATABASE).map_err(refused)? {
         drop(file);
-        return open_existing(disk)?.ok_or(StoreError::InUse { path });
+        return open_existing(disk, journal_bytes_max)?.ok_or(StoreError::InUse { path });
     }
     let mark = TailMark::left_behind(disk)?.unwrap_or_default();
     if mark != Mark::default() {
@@ -58,17 +78,34 @@ pub(super) fn create(disk: &dyn Disk) -> Result<(Database, TailMark), StoreError
             format!("the file is missing, but entry {index} and commit {commits} had been written");
         return Err(corrupt(&path, "the log", &problem));
     }
+    if Journal::is_left_behind(disk)? {
+        let problem = "the file is missing, but its journal has been written to";
+        return Err(corrupt(&path, "the log", problem));
+    }
     file.set_len(0).map_err(refused)?;
     let database = open_database(file, &path)?;
+    set_journaled(&database)?;
+    Journal::create(disk)?;
     let tail = TailMark::create(disk)?;
     let named = || -> std::io::Result<()> {
-        // A database without its mark counts as damaged: the mark's name must be durable first.
+        // A database without its mark or its journal counts as damaged: their names must be durable
+        // first.
         disk.sync()?;
         disk.rename(DATABASE_UNFINISHED, DATABASE)?;
         disk.sync()
     };
     named().map_err(|error| io_error("make", &path, error))?;
-    Ok((database, tail))
+    let journal = Journal::open(disk, journal_bytes_max)?;
+    Ok(Opened { database, tail, journal })
+}
+
+/// From now on there is a journal, and a log without it is damaged.
+fn set_journaled(database: &LogDatabase) -> Result<(), StoreError> {
+    database.write(|transaction| {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(JOURNALED, sealed(JOURNALED.as_bytes(), &true).as_slice())?;
+        Ok(())
+    })
 }
 
 /// Keeps others from using the database.
@@ -80,19 +117,15 @@ fn take(file: &dyn DiskFile, path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn open_database(file: Arc<dyn DiskFile>, path: &Path) -> Result<Database, StoreError> {
-    let open = || -> Result<Database, StoreError> {
+fn open_database(file: Arc<dyn DiskFile>, path: &Path) -> Result<LogDatabase, StoreError> {
+    read_carefully(path, || {
         let database = Database::builder()
             .set_cache_size(PAGE_CACHE_BYTES)
             .set_check_integrity_on_open(true)
             .create_with_backend(Backend(file))
             .map_err(|error| failed(path, "open", error.into()))?;
         create_tables(&database).map_err(|error| failed(path, "write", error))?;
-        Ok(database)
-    };
-    // The database checks its pages, but it is not promised that no damage makes it panic.
-    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| {
-        Err(corrupt(path, "the log", "the database broke off while it was checked"))
+        Ok(LogDatabase::new(database, path))
     })
 }
 

@@ -1,6 +1,12 @@
 use super::*;
 use crate::consensus::log::conformance;
+use crate::consensus::log::tables::{COMMITS, JOURNALED};
+use crate::consensus::log::tail::Mark;
+use redb::Database;
 use std::fs;
+
+/// The files of a log without a snapshot.
+const FILES: [&str; 3] = ["log.redb", "journal", "tail"];
 
 fn mk_directory() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -23,6 +29,11 @@ fn mk_write(index: u64) -> Write {
         hard_state: Some(HardState { term: 1, vote: 1, commit: index - 1 }),
         ..Write::default()
     }
+}
+
+/// Puts all that the journal has into the database.
+fn save(log: &RedbLog) {
+    log.commit(&mut log.journal.lock(), None, |_| Ok(())).unwrap();
 }
 
 type Contents = (HardState, ConfState, Vec<Entry>);
@@ -60,10 +71,21 @@ fn conforms_without_its_cache() {
     fill(root.path());
     let log = RedbLog::open(root.path()).unwrap();
     let cached = log.entries(3, 9, 700).unwrap();
-    log.state.lock().cache.clear();
-    assert_eq!(log.entries(3, 9, 700).unwrap(), cached);
     assert_eq!(cached.len(), 4);
-    assert_eq!(log.term(5).unwrap(), 1);
+    let all = log.entries(1, 21, u64::MAX).unwrap();
+    save(&log);
+    log.write(&mk_write(21)).unwrap();
+    // Half of them are in the database only, and then all but the newest, which is not in it at all.
+    for _ in 0..2 {
+        log.state.lock().cache.drain(..10);
+        assert_eq!(log.entries(3, 9, 700).unwrap(), cached);
+        assert_eq!(log.term(5).unwrap(), 1);
+        let both = log.entries(1, 22, u64::MAX).unwrap();
+        assert_eq!((both.len(), &both[..20]), (21, &all[..]));
+        assert_eq!(both[20], mk_write(21).entries[0]);
+        let bytes = both[..15].iter().map(|entry| entry.encoded_len() as u64).sum();
+        assert_eq!(log.entries(1, 22, bytes).unwrap(), both[..15]);
+    }
 }
 
 #[test]
@@ -82,12 +104,14 @@ fn a_flipped_bit_is_found_or_harmless() {
     fill(root.path());
     let expected = contents(root.path()).unwrap();
     let mut found = 0;
-    for name in ["log.redb", "tail"] {
+    for name in FILES {
         let original = fs::read(root.path().join(name)).unwrap();
         // Every byte that is not zero, thinned out, and some that are.
         let places = original.iter().enumerate().filter(|(at, byte)| {
             if name == "tail" {
                 true
+            } else if name == "journal" && *at < 5_000 {
+                at % 7 == 0
             } else if **byte == 0 {
                 at % 16381 == 0
             } else {
@@ -98,7 +122,7 @@ fn a_flipped_bit_is_found_or_harmless() {
             let mut altered = original.clone();
             altered[at] ^= 0x10;
             let directory = mk_directory();
-            for file in ["log.redb", "tail"] {
+            for file in FILES {
                 fs::copy(root.path().join(file), directory.path().join(file)).unwrap();
             }
             fs::write(directory.path().join(name), altered).unwrap();
@@ -119,26 +143,66 @@ fn a_flipped_bit_is_found_or_harmless() {
 fn a_truncated_log_is_found() {
     let root = mk_directory();
     fill(root.path());
-    let original = fs::read(root.path().join("log.redb")).unwrap();
-    for length in [0, 1, 100, 4096, 50_000, original.len() / 2, original.len() - 1] {
-        fs::write(root.path().join("log.redb"), &original[..length]).unwrap();
-        let error = contents(root.path()).unwrap_err();
-        assert!(matches!(error, StoreError::Corrupt { .. }), "{length} bytes: {error}");
+    for name in ["log.redb", "journal"] {
+        let original = fs::read(root.path().join(name)).unwrap();
+        let used = original.len() - original.iter().rev().take_while(|byte| **byte == 0).count();
+        for length in [0, 1, 100, used / 4, used / 2, used - 1] {
+            fs::write(root.path().join(name), &original[..length]).unwrap();
+            let error = contents(root.path()).unwrap_err();
+            assert!(matches!(error, StoreError::Corrupt { .. }), "{name}, {length}: {error}");
+        }
+        fs::write(root.path().join(name), &original).unwrap();
+        contents(root.path()).unwrap();
     }
 }
 
 #[test]
 fn a_log_that_lost_its_end_is_found() {
-    // The database as it was before the last write: whole in itself, but shorter than its mark.
+    // The journal as it was before the last write: whole in itself, but shorter than its mark.
     let root = mk_directory();
     fill(root.path());
-    let before = fs::read(root.path().join("log.redb")).unwrap();
+    let before = fs::read(root.path().join("journal")).unwrap();
     RedbLog::open(root.path()).unwrap().write(&mk_write(21)).unwrap();
-    fs::write(root.path().join("log.redb"), before).unwrap();
+    fs::write(root.path().join("journal"), before).unwrap();
     let error = contents(root.path()).unwrap_err().to_string();
     let expected = "it ends with entry 20, but entry 21 of term 1 had been written";
     assert!(error.contains(expected), "{error}");
     assert!(error.contains("on an empty directory with --join and add it anew"), "{error}");
+}
+
+#[test]
+fn a_database_that_its_journal_does_not_continue_is_found() {
+    let root = mk_directory();
+    fill(root.path());
+    let [database, _, mark] = FILES.map(|name| fs::read(root.path().join(name)).unwrap());
+    let log = RedbLog::open(root.path()).unwrap();
+    save(&log);
+    log.write(&mk_write(21)).unwrap();
+    drop(log);
+    fs::write(root.path().join("log.redb"), database).unwrap();
+    fs::write(root.path().join("tail"), mark).unwrap();
+    let error = contents(root.path()).unwrap_err().to_string();
+    let expected = "it begins with commit 23, but the database ends with 0";
+    assert!(error.contains(expected), "{error}");
+}
+
+/// A crash between the two steps leaves in the journal what the database has, too.
+#[test]
+fn a_journal_that_the_database_has_already_changes_nothing() {
+    let root = mk_directory();
+    fill(root.path());
+    let expected = contents(root.path()).unwrap();
+    let log = RedbLog::open(root.path()).unwrap();
+    save(&log);
+    drop(log);
+    let log = RedbLog::open(root.path()).unwrap();
+    assert_eq!(log.state.lock().unsaved_from, None);
+    assert_eq!(log.entries(1, 21, u64::MAX).unwrap(), expected.2);
+    // The next record is shorter than the one that it is written over, whose rest stays behind it.
+    let hard_state = HardState { term: 1, vote: 1, commit: 20 };
+    log.write(&Write { hard_state: Some(hard_state), ..Write::default() }).unwrap();
+    drop(log);
+    assert_eq!(contents(root.path()).unwrap(), (hard_state, expected.1, expected.2));
 }
 
 #[test]
@@ -154,25 +218,29 @@ fn an_older_mark_does_no_harm() {
 
 #[test]
 fn a_vote_that_is_gone_is_found() {
-    // The database as it was before the vote: whole in itself, and as long as its mark.
+    // The journal as it was before the vote: whole in itself, and as long as its mark.
     let root = mk_directory();
     fill(root.path());
-    let before = fs::read(root.path().join("log.redb")).unwrap();
+    let before = fs::read(root.path().join("journal")).unwrap();
     let hard_state = Some(HardState { term: 2, vote: 3, commit: 20 });
     let log = RedbLog::open(root.path()).unwrap();
     log.write(&Write { hard_state, ..Write::default() }).unwrap();
     drop(log);
-    fs::write(root.path().join("log.redb"), before).unwrap();
+    fs::write(root.path().join("journal"), before).unwrap();
     let error = contents(root.path()).unwrap_err().to_string();
     let expected = "it ends with commit 21, but commit 22 had been written";
     assert!(error.contains(expected), "{error}");
 }
 
-/// The log as earlier releases have it: no numbers of commits.
+/// The log as earlier releases have it: no journal, no numbers of commits.
 fn make_older(directory: &Path) {
+    save(&RedbLog::open(directory).unwrap());
+    fs::remove_file(directory.join("journal")).unwrap();
     let database = Database::open(directory.join("log.redb")).unwrap();
     let transaction = database.begin_write().unwrap();
-    transaction.open_table(META).unwrap().remove(COMMITS).unwrap().unwrap();
+    for key in [COMMITS, JOURNALED] {
+        transaction.open_table(META).unwrap().remove(key).unwrap().unwrap();
+    }
     transaction.commit().unwrap();
     let mark = fs::read(directory.join("tail")).unwrap();
     fs::write(directory.join("tail"), &mark[..20]).unwrap();
@@ -204,23 +272,6 @@ fn a_log_of_an_earlier_release_is_taken_over() {
         let error = contents(root.path()).unwrap_err().to_string();
         assert!(error.contains("the file is too short"), "{length} bytes: {error}");
     }
-}
-
-/// An earlier release in between writes the first line of the mark and leaves the numbers alone.
-#[test]
-fn a_log_may_go_back_to_an_earlier_release_and_return() {
-    let root = mk_directory();
-    fill(root.path());
-    let before = fs::read(root.path().join("tail")).unwrap();
-    let log = RedbLog::open(root.path()).unwrap();
-    log.state.lock().commits -= 1;
-    log.write(&mk_write(21)).unwrap();
-    drop(log);
-    let after = fs::read(root.path().join("tail")).unwrap();
-    assert_ne!(before[..20], after[..20]);
-    assert_eq!(before[20..], after[20..]);
-    RedbLog::open(root.path()).unwrap().write(&mk_write(22)).unwrap();
-    assert_eq!(contents(root.path()).unwrap().2.len(), 22);
 }
 
 #[test]
@@ -259,23 +310,4 @@ fn a_file_that_is_no_database_is_named() {
     fs::write(root.path().join("log.redb"), vec![0x55; 20_000]).unwrap();
     let error = RedbLog::open(root.path()).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
-}
-
-#[test]
-fn entries_that_were_cut_off_during_a_read_are_not_skipped() {
-    let root = mk_directory();
-    fill(root.path());
-    let log = RedbLog::open(root.path()).unwrap();
-    log.state.lock().cache.clear();
-    // What a reader finds who looked at the bounds just before another thread compacted.
-    log.commit(None, |transaction| {
-        transaction.open_table(LOG)?.retain_in(..=5, |_, _| false)?;
-        Ok(())
-    })
-    .unwrap();
-    let error = log.entries(3, 9, u64::MAX).unwrap_err();
-    assert!(matches!(error, StoreError::Compacted { index: 3, first_index: 6 }), "{error}");
-    let error = log.entries(3, 5, u64::MAX).unwrap_err();
-    assert!(matches!(error, StoreError::Compacted { index: 3, first_index: 5 }), "{error}");
-    assert_eq!(log.entries(6, 9, u64::MAX).unwrap().len(), 3);
 }

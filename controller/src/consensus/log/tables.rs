@@ -21,8 +21,11 @@ pub(super) const CONF_STATE: &str = "conf_state";
 pub(super) const COMPACTED: &str = "compacted";
 /// What the kept snapshot stands for.
 pub(super) const SNAPSHOT: &str = "snapshot";
-/// How many commits there were; missing in a log of an earlier release.
+/// How many commits there were, up to the last that is in the database; missing in a log of an earlier
+/// release.
 pub(super) const COMMITS: &str = "commits";
+/// There is a journal; missing in a log of an earlier release.
+pub(super) const JOURNALED: &str = "journaled";
 
 /// Puts the parts of a write into the tables. Entries from `replaced_from` on are removed first.
 pub(super) fn put(

@@ -1,10 +1,10 @@
 //! The tail mark: how far the log reached when it was last written, kept beside the database.
 //!
-//! After a crash the database goes back to its last whole commit. It cannot tell a commit that a
-//! crash tore, which was never acknowledged, from one that was complete and has been damaged since;
-//! it would quietly drop both. The mark can: it is written after a commit is durable and has the
-//! commit's number, which the database has too. A log that is behind its mark has lost something
-//! that may have been acknowledged.
+//! A commit is a record of the journal or a transaction of the database. After a crash the log goes
+//! back to its last whole commit. It cannot tell a commit that a crash tore, which was never
+//! acknowledged, from one that was complete and has been damaged since; it would quietly drop both. The
+//! mark can: it is written after a commit is durable and has the commit's number, which the log has
+//! too. A log that is behind its mark has lost something that may have been acknowledged.
 //!
 //! Writing the mark costs one small write, and a sync only where it is needed:
 //!
@@ -24,9 +24,7 @@
 //! ```
 //!
 //! Numbers are little-endian. Earlier releases have the first line only, and no number in the
-//! database, which counts as 0. They find their line in a longer file too, and write it alone: so each
-//! line has a checksum of its own and holds by itself, and a log may go from one release to the other
-//! and back.
+//! database, which counts as 0: so each line has a checksum of its own and holds by itself.
 
 use super::StoreError;
 use super::disk::{Disk, DiskFile};
