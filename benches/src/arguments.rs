@@ -9,6 +9,13 @@ use std::path::PathBuf;
 pub(crate) const METRO_PORTS: usize = 1_000_000;
 /// Hosts of `failover`.
 pub(crate) const FAILOVER_HOSTS: usize = 3_000;
+/// Hosts of the scenarios of the host stream, and of the one with the most.
+const STREAM_HOSTS: usize = 3_000;
+const TRICKLE_HOSTS: usize = 10_000;
+/// The most hosts that these may be asked to have: ports of the kernel for connections to one address.
+const HOSTS_MAX: usize = 20_000;
+/// The most changes a second.
+const RATE_MAX: f64 = 100_000.0;
 /// Hosts of a network of 10,000 ports.
 const TENANT_HOSTS: usize = 100;
 /// The most clients of `writes`: each has a connection to each of two clusters.
@@ -126,6 +133,55 @@ pub(crate) enum Scenario {
         #[command(flatten)]
         options: ClusterOptions,
     },
+    /// A change that every host is told, next to plain TCP and watches of etcd; or many changes a second.
+    Fanout {
+        /// Hosts, at scale 1.
+        #[arg(long, default_value_t = STREAM_HOSTS, value_parser = parse_hosts)]
+        hosts: usize,
+        /// How often it is done.
+        #[arg(long, default_value_t = 30, value_parser = parse_count)]
+        rounds: usize,
+        /// Changes of single tenants instead, so many a second.
+        #[arg(long)]
+        churn: bool,
+        /// With --churn: changes a second.
+        #[arg(long, requires = "churn", default_value_t = 1_000.0, value_parser = parse_rate)]
+        rate: f64,
+        /// With --churn: how long they go on.
+        #[arg(long, requires = "churn", default_value_t = 60.0, value_parser = parse_seconds)]
+        seconds: f64,
+        #[command(flatten)]
+        options: ClusterOptions,
+    },
+    /// Ports added to a tenant of 20 hosts, one at a time, with 10,000 hosts connected.
+    Trickle {
+        /// Hosts, at scale 1.
+        #[arg(long, default_value_t = TRICKLE_HOSTS, value_parser = parse_hosts)]
+        hosts: usize,
+        #[command(flatten)]
+        options: ClusterOptions,
+    },
+    /// The 1,000 hosts of `compute` connect all at once.
+    Storm {
+        #[command(flatten)]
+        options: ClusterOptions,
+    },
+    /// Hosts that are connected and have nothing to do.
+    Idle {
+        /// Hosts, at scale 1.
+        #[arg(long, default_value_t = STREAM_HOSTS, value_parser = parse_hosts)]
+        hosts: usize,
+        #[command(flatten)]
+        options: ClusterOptions,
+    },
+    /// 3,000 hosts lose their controller, which is killed and started again.
+    Reconnect {
+        /// Hosts, at scale 1.
+        #[arg(long, default_value_t = STREAM_HOSTS, value_parser = parse_hosts)]
+        hosts: usize,
+        #[command(flatten)]
+        options: ClusterOptions,
+    },
     /// Counts the instructions of the hot paths and compares them with the baselines.
     Instructions(InstructionOptions),
     /// Runs the hot paths, for `instructions` to count.
@@ -178,6 +234,20 @@ fn parse_clients(text: &str) -> Result<usize, String> {
     }
 }
 
+fn parse_hosts(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(hosts) if (1..=HOSTS_MAX).contains(&hosts) => Ok(hosts),
+        _ => Err(format!("expected a number of hosts from 1 to {HOSTS_MAX}")),
+    }
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= RATE_MAX => Ok(rate),
+        _ => Err(format!("expected a number above 0 and up to {RATE_MAX}")),
+    }
+}
+
 fn parse_ports(text: &str) -> Result<usize, String> {
     match text.parse::<u64>() {
         Ok(ports) if (1..=PORTS_MAX).contains(&ports) => Ok(ports as usize),
@@ -206,6 +276,11 @@ mod tests {
             "link --links 0",
             "lag --seconds 0",
             "writes --clients 0",
+            "fanout --hosts 0",
+            "fanout --hosts 20001",
+            "fanout --rate 10",
+            "fanout --churn --rate 0",
+            "trickle --hosts 0",
         ] {
             let words = std::iter::once("spanwire-benches").chain(bad.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{bad}");

@@ -73,6 +73,26 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             let ports = scaled(arguments::METRO_PORTS, scale);
             block_on(scenarios::transfer(seed, ports, scale, options))
         }
+        Scenario::Fanout { hosts, rounds, churn, rate, seconds, options } => {
+            let hosts = scaled(*hosts, scale);
+            if *churn {
+                block_on(scenarios::churn(seed, hosts, *rate, *seconds, options))
+            } else {
+                block_on(scenarios::fanout(seed, hosts, *rounds, options))
+            }
+        }
+        Scenario::Trickle { hosts, options } => {
+            block_on(scenarios::trickle(seed, scaled(*hosts, scale), options))
+        }
+        Scenario::Storm { options } => {
+            block_on(scenarios::storm(seed, compute::resources(seed, scale), options))
+        }
+        Scenario::Idle { hosts, options } => {
+            block_on(scenarios::idle(seed, scaled(*hosts, scale), options))
+        }
+        Scenario::Reconnect { hosts, options } => {
+            block_on(scenarios::reconnect(seed, scaled(*hosts, scale), options))
+        }
         Scenario::Instructions(options) => return instructions::compare(options),
         Scenario::HotPaths => return instructions::run_hot_paths().map(|()| ExitCode::SUCCESS),
         Scenario::Table => {

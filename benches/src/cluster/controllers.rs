@@ -157,6 +157,17 @@ impl Controllers {
         self.members[&id].process.as_ref().map_or(0.0, Process::peak_rss_mib)
     }
 
+    /// Makes the peak memory of a member start again from what it has now.
+    pub(crate) fn restart_peak_rss(&self, id: u64) -> Result<(), String> {
+        let process = self.members[&id].process.as_ref().ok_or("it does not run")?;
+        process.restart_peak_rss()
+    }
+
+    /// The memory of a member, in MiB.
+    pub(crate) fn rss_mib(&self, id: u64) -> f64 {
+        self.members[&id].process.as_ref().map_or(0.0, Process::rss_mib)
+    }
+
     /// Waits until all that run serve and agree on a leader that runs.
     pub(crate) async fn leader(&mut self) -> Result<u64, String> {
         within("the controllers agree on a leader", async {

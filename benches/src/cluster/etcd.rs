@@ -7,10 +7,13 @@ use prost::Message;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 /// Where the package puts it.
@@ -54,6 +57,105 @@ struct StatusResponse {
     header: Option<ResponseHeader>,
     #[prost(uint64, tag = "4")]
     leader: u64,
+}
+
+/// `etcdserverpb.WatchCreateRequest`, as far as it is needed.
+#[derive(Clone, PartialEq, Message)]
+struct WatchCreateRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+}
+
+/// `etcdserverpb.WatchRequest`, as far as it is needed: it is a choice of one.
+#[derive(Clone, PartialEq, Message)]
+struct WatchRequest {
+    #[prost(message, optional, tag = "1")]
+    create: Option<WatchCreateRequest>,
+}
+
+/// `mvccpb.Event`, as far as it is needed: that there is one.
+#[derive(Clone, PartialEq, Message)]
+struct WatchEvent {}
+
+/// `etcdserverpb.WatchResponse`, as far as it is needed.
+#[derive(Clone, PartialEq, Message)]
+struct WatchResponse {
+    #[prost(bool, tag = "3")]
+    created: bool,
+    #[prost(message, repeated, tag = "11")]
+    events: Vec<WatchEvent>,
+}
+
+/// Watchers of one key, each with a connection of its own.
+pub(crate) struct Watchers {
+    seen: mpsc::Receiver<Instant>,
+    count: usize,
+    _tasks: JoinSet<()>,
+}
+
+impl Watchers {
+    /// Connects so many, and waits until all watch.
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        key: &str,
+        count: usize,
+    ) -> Result<Watchers, String> {
+        let (saw, seen) = mpsc::channel(count.max(1));
+        let mut tasks = JoinSet::new();
+        for _ in 0..count {
+            let stream = watch(address, key).await?;
+            tasks.spawn(follow(stream, saw.clone()));
+        }
+        Ok(Watchers { seen, count, _tasks: tasks })
+    }
+
+    /// Waits until each has seen one more event. Returns when the first and the last had.
+    pub(crate) async fn wait_all(&mut self) -> Result<(Instant, Instant), String> {
+        let all = async {
+            let mut times: Option<(Instant, Instant)> = None;
+            for _ in 0..self.count {
+                let when = self.seen.recv().await.ok_or("a watcher of etcd has ended")?;
+                let (first, last) = times.unwrap_or((when, when));
+                times = Some((first.min(when), last.max(when)));
+            }
+            times.ok_or_else(|| "nobody watches etcd".to_owned())
+        };
+        within("all watchers of etcd see an event", all).await?
+    }
+}
+
+async fn watch(address: SocketAddr, key: &str) -> Result<WatchStream, String> {
+    let failed = |status: Status| format!("a watch of etcd: {status}");
+    let mut grpc = tonic::client::Grpc::new(connect_channel(address).await?);
+    grpc.ready().await.map_err(|error| error.to_string())?;
+    let create = WatchCreateRequest { key: key.as_bytes().to_vec() };
+    let (requests, received) = mpsc::channel(1);
+    let request = WatchRequest { create: Some(create) };
+    requests.send(request).await.map_err(|error| error.to_string())?;
+    let codec = ProstCodec::<WatchRequest, WatchResponse>::default();
+    let path = PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
+    let answer = grpc.streaming(Request::new(ReceiverStream::new(received)), path, codec).await;
+    let mut responses = answer.map_err(failed)?.into_inner();
+    match responses.message().await.map_err(failed)? {
+        Some(response) if response.created => Ok(WatchStream { responses, _requests: requests }),
+        _ => Err("etcd does not begin a watch".to_owned()),
+    }
+}
+
+/// A watch goes on as long as its requests do.
+struct WatchStream {
+    responses: Streaming<WatchResponse>,
+    _requests: mpsc::Sender<WatchRequest>,
+}
+
+async fn follow(mut stream: WatchStream, saw: mpsc::Sender<Instant>) {
+    while let Ok(Some(response)) = stream.responses.message().await {
+        for _ in response.events {
+            if saw.send(Instant::now()).await.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 /// The members.

@@ -67,6 +67,20 @@ impl Host {
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Record) -> T) -> T {
         read(&self.record.lock())
     }
+
+    /// Waits until it has a view of at least a revision. Returns when it had.
+    pub(crate) async fn wait_revision(&self, revision: Revision) -> Result<Instant, String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(when) = self.read(|record| record.reached(revision)) {
+                return Ok(when);
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{} does not come to have revision {revision}", self.name));
+            }
+            tokio::time::sleep(LOOK_WAIT).await;
+        }
+    }
 }
 
 /// Hosts that stay connected. Dropped, they are gone.
@@ -98,6 +112,19 @@ impl Fleet {
         Ok(Fleet { hosts, _tasks: tasks })
     }
 
+    /// Connects hosts all at once, spread over the controllers.
+    pub(crate) fn start_all(names: &[Text], controllers: &[SocketAddr]) -> Fleet {
+        let mut tasks = JoinSet::new();
+        let mut hosts = Vec::with_capacity(names.len());
+        for (number, name) in names.iter().enumerate() {
+            let host = Arc::new(Host { name: name.clone(), record: Mutex::default() });
+            let first = controllers[number % controllers.len()];
+            tasks.spawn(run(host.clone(), first, controllers.to_vec()));
+            hosts.push(host);
+        }
+        Fleet { hosts, _tasks: tasks }
+    }
+
     pub(crate) fn hosts(&self) -> &[Arc<Host>] {
         &self.hosts
     }
@@ -120,19 +147,9 @@ impl Fleet {
 }
 
 async fn wait_revision(hosts: &[Arc<Host>], revision: Revision) -> Result<Instant, String> {
-    let deadline = Instant::now() + PATIENCE;
     let mut last: Option<Instant> = None;
     for host in hosts {
-        loop {
-            if let Some(when) = host.read(|record| record.reached(revision)) {
-                last = last.max(Some(when));
-                break;
-            }
-            if Instant::now() > deadline {
-                return Err(format!("{} does not come to have revision {revision}", host.name));
-            }
-            tokio::time::sleep(LOOK_WAIT).await;
-        }
+        last = last.max(Some(host.wait_revision(revision).await?));
     }
     last.ok_or_else(|| "there are no hosts".to_owned())
 }

@@ -16,18 +16,22 @@ mod admin;
 mod controllers;
 mod directory;
 mod etcd;
+mod files;
 mod hosts;
 mod load;
 mod process;
+mod raw;
 mod saved;
 
 pub(crate) use admin::{Client, Numbered, Writer, connect, mk_apply};
 pub(crate) use controllers::Controllers;
 pub(crate) use directory::Directory;
-pub(crate) use etcd::{Etcd, PutClient};
+pub(crate) use etcd::{Etcd, PutClient, Watchers};
+pub(crate) use files::allow_sockets;
 pub(crate) use hosts::{Fleet, Host, wait_welcome};
 pub(crate) use load::{Measured, OpenLoop, Write, close_loop, latencies, open_loop};
 pub(crate) use process::spanwire;
+pub(crate) use raw::RawFanOut;
 pub(crate) use saved::save_metro;
 
 use clap::Args;

@@ -63,6 +63,19 @@ impl Process {
         Duration::from_secs_f64(ticks.sum::<f64>() / USER_HZ)
     }
 
+    /// Makes its peak start again from what is resident now.
+    pub(crate) fn restart_peak_rss(&self) -> Result<(), String> {
+        match crate::measure::restart_peak_rss_of(&self.child.id().to_string()) {
+            true => Ok(()),
+            false => Err(format!("{}: the kernel does not begin its peak memory anew", self.name)),
+        }
+    }
+
+    /// Its resident set size in MiB; 0 if it has ended.
+    pub(crate) fn rss_mib(&self) -> f64 {
+        crate::measure::rss_mib_of(&self.child.id().to_string())
+    }
+
     /// Its peak resident set size in MiB; 0 if it has ended.
     pub(crate) fn peak_rss_mib(&self) -> f64 {
         crate::measure::peak_rss_mib_of(&self.child.id().to_string())

@@ -11,7 +11,9 @@ mod table;
 mod views;
 
 pub(crate) use bound::{Pairs, Walk};
-pub(crate) use memory::{peak_rss_mib, peak_rss_mib_of, restart_peak_rss, rss_mib};
+pub(crate) use memory::{
+    peak_rss_mib, peak_rss_mib_of, restart_peak_rss, restart_peak_rss_of, rss_mib, rss_mib_of,
+};
 pub(crate) use percentiles::Percentiles;
 pub(crate) use report::{Report, ratio, rounded};
 pub(crate) use saved::Saved;

@@ -11,6 +11,7 @@ pub(crate) mod compute_one;
 mod fleet;
 pub(crate) mod metro;
 mod parts;
+pub(crate) mod peered;
 pub(crate) mod racks;
 pub(crate) mod segments;
 mod texts;

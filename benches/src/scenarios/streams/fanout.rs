@@ -1,0 +1,157 @@
+//! One change that every host is told, next to plain TCP and to watches of etcd.
+
+use super::super::targets::{Target, Targets};
+use super::{Scene, reached};
+use crate::cluster::{
+    ClusterOptions, Directory, Etcd, PutClient, RawFanOut, Watchers, Write as _, allow_sockets,
+};
+use crate::measure::{Percentiles, Report};
+use crate::workloads::peered::{HOST_PORTS, Peered};
+use std::time::{Duration, Instant};
+
+/// Rounds before those that count.
+const WARM_UP: usize = 3;
+/// The pause between two rounds.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What HTTP/2 and gRPC put before a message (RFC 9113, section 4.1; one DATA frame).
+const FRAME_BYTES: u64 = 9 + 5;
+const RATIO_TO_RAW: f64 = 2.5;
+const RATIO_TO_ETCD: f64 = 3.0;
+/// Seconds for up to so many hosts, and for more.
+const FEW_HOSTS: usize = 3_000;
+const SECONDS_FEW: f64 = 0.1;
+const SECONDS_MANY: f64 = 0.4;
+const KEY: &str = "shard";
+
+/// Measures with so many hosts.
+pub(crate) async fn run(
+    seed: u64,
+    hosts: usize,
+    rounds: usize,
+    options: &ClusterOptions,
+) -> Result<Report, String> {
+    let told = measure_spanwire(hosts, rounds, options).await?;
+    let bytes = (told.bytes_per_host + FRAME_BYTES) as usize;
+    let raw = measure_raw(hosts, bytes, rounds).await?;
+    let etcd = match Etcd::version() {
+        Some(_) => Some(measure_etcd(hosts, bytes, rounds, options).await?),
+        None => None,
+    };
+
+    let seconds = told.from_commit.at(50.0) / 1e6;
+    let mut report = Report::new("fanout", seed);
+    report.set("hosts", hosts);
+    report.set("ports", hosts * HOST_PORTS);
+    report.set("rounds", rounds);
+    report.set("bytes_per_host", told.bytes_per_host);
+    report.measure("seconds_p90", told.from_commit.at(90.0) / 1e6);
+    report.measure("from_request_seconds", told.from_request.at(50.0) / 1e6);
+    report.measure("controller_cpu_us_per_host", told.cpu_us_per_host);
+    report.measure("raw_seconds", raw.at(50.0) / 1e6);
+    let mut targets = Targets::default();
+    let most = if hosts <= FEW_HOSTS { SECONDS_FEW } else { SECONDS_MANY };
+    targets.add("seconds", seconds, Target::AtMost(most));
+    targets.add(
+        "ratio_to_raw",
+        seconds * 1e6 / raw.at(50.0).max(1.0),
+        Target::AtMost(RATIO_TO_RAW),
+    );
+    if let Some(etcd) = etcd {
+        report.measure("etcd_seconds", etcd.at(50.0) / 1e6);
+        let ratio = etcd.at(50.0) / (seconds * 1e6).max(1.0);
+        targets.add("ratio_to_etcd", ratio, Target::AtLeast(RATIO_TO_ETCD));
+    }
+    targets.report(&mut report);
+    Ok(report)
+}
+
+/// What a change took until all hosts had it and had said so.
+struct Told {
+    from_commit: Percentiles,
+    from_request: Percentiles,
+    bytes_per_host: u64,
+    cpu_us_per_host: f64,
+}
+
+async fn measure_spanwire(
+    hosts: usize,
+    rounds: usize,
+    options: &ClusterOptions,
+) -> Result<Told, String> {
+    let peered = Peered::with_hosts(hosts);
+    let mut scene = Scene::start(peered.resources(), hosts, options).await?;
+    let fleet = scene.connect(&peered).await?;
+    let (mut from_commit, mut from_request) = (Percentiles::default(), Percentiles::default());
+    let (mut bytes, mut cpu) = (0, Duration::ZERO);
+    for round in 0..WARM_UP + rounds {
+        tokio::time::sleep(PAUSE).await;
+        if round == WARM_UP {
+            bytes = fleet.sum(|record| record.bytes);
+            cpu = scene.controllers.cpu();
+        }
+        let change = scene.change(peered.mk_common(round as u64)).await?;
+        fleet.wait_revision(change.revision).await?;
+        let (first, last) =
+            reached(fleet.hosts(), change.revision).ok_or("a host lost what it had")?;
+        if round >= WARM_UP {
+            from_commit.add(last.saturating_duration_since(change.committed(first)));
+            from_request.add(last.saturating_duration_since(change.asked));
+        }
+    }
+    let told = (hosts * rounds) as u64;
+    let cpu = scene.controllers.cpu().saturating_sub(cpu);
+    Ok(Told {
+        from_commit,
+        from_request,
+        bytes_per_host: (fleet.sum(|record| record.bytes) - bytes) / told.max(1),
+        cpu_us_per_host: cpu.as_secs_f64() * 1e6 / told.max(1) as f64,
+    })
+}
+
+async fn measure_raw(hosts: usize, bytes: usize, rounds: usize) -> Result<Percentiles, String> {
+    // Both ends are here.
+    allow_sockets(2 * hosts)?;
+    let mut raw = RawFanOut::connect(hosts, bytes).await?;
+    let mut times = Percentiles::default();
+    for round in 0..WARM_UP + rounds {
+        tokio::time::sleep(PAUSE).await;
+        let took = raw.round().await?;
+        if round >= WARM_UP {
+            times.add(took);
+        }
+    }
+    Ok(times)
+}
+
+/// From the answer of a put, or the first event if that comes earlier, to the last event.
+async fn measure_etcd(
+    hosts: usize,
+    bytes: usize,
+    rounds: usize,
+    options: &ClusterOptions,
+) -> Result<Percentiles, String> {
+    let directory = Directory::make(options)?;
+    let mut etcd = Etcd::of(1, &directory).await?;
+    let address = etcd.leader().await?;
+    let mut watchers = Watchers::connect(address, KEY, hosts).await?;
+    let make = move |number: u64| {
+        let mut value = vec![7; bytes];
+        value.iter_mut().zip(number.to_le_bytes()).for_each(|(to, from)| *to = from);
+        value
+    };
+    let mut client = PutClient::connect(address, KEY.to_owned(), make).await?;
+    let mut times = Percentiles::default();
+    for round in 0..WARM_UP + rounds {
+        tokio::time::sleep(PAUSE).await;
+        let put = async {
+            client.write().await?;
+            Ok::<Instant, String>(Instant::now())
+        };
+        let (answered, seen) = tokio::join!(put, watchers.wait_all());
+        let (first, last) = seen?;
+        if round >= WARM_UP {
+            times.add(last.saturating_duration_since(answered?.min(first)));
+        }
+    }
+    Ok(times)
+}
