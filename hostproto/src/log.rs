@@ -112,7 +112,9 @@ impl ChangeLog {
     pub fn record(&mut self, revision: Revision, change: &ItemChange) {
         let ItemChange { key, previous_version, kind } = change;
         self.cache.forget(*key);
-        self.contents.remove(key);
+        if !self.contents.is_empty() {
+            self.contents.remove(key);
+        }
         match kind {
             ItemChangeKind::Created | ItemChangeKind::Replaced | ItemChangeKind::Removed => {
                 self.drop_chain(*key);
