@@ -1,7 +1,7 @@
 //! What an agent logs: each message in one place, with its level and its fields.
 
 use crate::datapath::{Finding, Rejection};
-use spanwire_hostproto::HeldView;
+use spanwire_hostproto::{Difference, HeldView};
 use spanwire_topology::model::Revision;
 use std::io;
 use std::path::Path;
@@ -89,6 +89,17 @@ pub(crate) fn drift(finding: &Finding) {
         kind = finding.kind.as_str(),
         repaired = finding.repaired,
         "the datapath differed from the view"
+    );
+}
+
+pub(crate) fn repaired(difference: &Difference) {
+    let Difference { key, found, members } = difference;
+    tracing::warn!(
+        item = %key,
+        found = found.as_str(),
+        extra = members.extra.join(", "),
+        missing = members.missing.join(", "),
+        "the view differed from the controller's and is put right"
     );
 }
 

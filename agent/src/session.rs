@@ -200,6 +200,7 @@ impl Session {
             match command {
                 HostCommand::Send(message) => self.outbox.push_back(message),
                 HostCommand::Apply(change) => {
+                    change.repaired.iter().for_each(log::repaired);
                     self.give(Job::Apply(change))?;
                     self.work = Work::Busy;
                 }

@@ -297,12 +297,15 @@ impl Store {
             None => self.reopen()?,
         };
         let same = open.cluster_id == Some(change.cluster_id);
-        if same && open.revision == change.to {
+        // A repair need not move the revision, and what is stored may be what is wrong.
+        let moves = change.from != change.to && !change.replace;
+        let is_written = moves || (!change.replace && change.updates.is_empty());
+        if same && open.revision == change.to && is_written {
             // An earlier attempt got through after all.
             self.open = Some(open);
             return Ok(());
         }
-        let fits = same && open.revision == change.from && !change.replace;
+        let fits = same && open.revision == change.from && moves;
         let writes = if fits { plan(&open.items, change) } else { None };
         let writes = writes.unwrap_or_else(|| plan_whole(&change.view));
         let head = Head {

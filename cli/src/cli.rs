@@ -83,6 +83,8 @@ pub(crate) enum Verb {
     Verdict(verbs::verdict::VerdictArgs),
     /// List the hosts an object matters to.
     Span(verbs::span::SpanArgs),
+    /// Look after a host: check what it holds.
+    Host(verbs::host::HostArgs),
     /// Print what a host is told.
     HostView(verbs::host_view::HostViewArgs),
     /// Tell what is valid, and most likely not what was meant.

@@ -10,7 +10,10 @@ use common::{World, spanwire, stderr};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
+
+/// How long anything may take that should happen at once.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -184,6 +187,48 @@ fn failures_have_codes_and_say_what_to_do() {
 }
 
 /// A reader that goes away ends the program, not with a panic.
+/// An agent in a process of its own, which ends with this value.
+struct Agent(Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // By the handle of the child itself, so by nobody else's id.
+        let _ended = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+#[test]
+fn what_a_host_holds_is_checked() {
+    let world = World::start();
+    world.run(&["apply", "-f", &three_tier()]);
+    let absent = world.fail(&["host", "check", "host-01"], 1);
+    assert!(absent.contains("host host-01 is connected to no replica"), "{absent}");
+    world.fail(&["host", "check", "nobody"], 3);
+    world.fail(&["host", "check"], 2);
+    let state_dir = world.directory.path().join("agent").display().to_string();
+    let arguments =
+        ["agent", "--host", "host-01", "--datapath", "record", "--state-dir", &state_dir];
+    let agent = world.command(&arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn();
+    let _agent = Agent(agent.unwrap());
+    let is_connected = || world.run(&["get", "hosts"]).contains("host-01  192.0.2.1  connected");
+    let begun = std::time::Instant::now();
+    while !is_connected() {
+        assert!(begun.elapsed() < PATIENCE, "the agent never connected");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let checked = world.run(&["host", "check", "host-01"]);
+    assert!(checked.starts_with("host-01 holds what it should: "), "{checked}");
+    let json = world.run(&["host", "check", "host-01", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let host = &json["hosts"][0];
+    assert_eq!((host["host"].as_str(), host["replica"].as_u64()), (Some("host-01"), Some(1)));
+    assert!(host["items"].as_u64().unwrap() > 0, "{json}");
+    assert_eq!(host["differences"].as_array().map(Vec::len), Some(0));
+    let described = world.run(&["describe", "host/host-01"]);
+    assert!(described.contains("checks      2 on this connection"), "{described}");
+}
+
 #[test]
 fn a_closed_pipe_is_no_panic() {
     let mut child = spanwire(&["completion", "zsh"])

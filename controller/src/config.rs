@@ -1,6 +1,8 @@
 //! What an operator may set.
 
-use crate::limits::{HISTORY_CHANGES_MAX, LOG_ENTRIES_KEPT, SNAPSHOT_ENTRIES, SNAPSHOT_LOG_BYTES};
+use crate::limits::{
+    HISTORY_CHANGES_MAX, HOST_CHECK_SECONDS, LOG_ENTRIES_KEPT, SNAPSHOT_ENTRIES, SNAPSHOT_LOG_BYTES,
+};
 use serde::Deserialize;
 use spanwire_hostproto::limits::{CACHE_BYTES_MAX_DEFAULT, LOG_BYTES_MAX_DEFAULT};
 use std::net::SocketAddr;
@@ -44,6 +46,9 @@ pub struct Config {
     /// Address and port of the Prometheus metrics (`/metrics`); none if absent.
     #[serde(default)]
     pub metrics_listen: Option<SocketAddr>,
+    /// Seconds between two checks of what a host holds; 0 for none but those that are asked for.
+    #[serde(default = "host_check_seconds_default")]
+    pub host_check_seconds: u64,
     /// Bounds on memory and on the log.
     #[serde(default)]
     pub limits: Limits,
@@ -80,6 +85,10 @@ impl Default for Limits {
     }
 }
 
+fn host_check_seconds_default() -> u64 {
+    HOST_CHECK_SECONDS
+}
+
 fn listen_default() -> SocketAddr {
     LISTEN_DEFAULT
 }
@@ -114,6 +123,7 @@ impl Config {
             advertise: None,
             join: false,
             metrics_listen: None,
+            host_check_seconds: HOST_CHECK_SECONDS,
             limits: Limits::default(),
         }
     }

@@ -14,6 +14,7 @@ use crate::state::check_address;
 use crate::tasks::{Served, spawn_health, spawn_server, spawn_waiting_server};
 use crate::telemetry;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -140,6 +141,9 @@ impl PreparedController {
         let (server, health) = spawn_server(listener, admin, host, peer, draining.clone())?;
         spawn_health(shared.clone(), health, draining.clone());
         tokio::spawn(crate::balance::run(handle.clone(), draining.clone()));
+        if let Some(interval) = NonZeroU64::new(config.host_check_seconds) {
+            tokio::spawn(crate::host_checks::run(shared.clone(), interval, draining.clone()));
+        }
         let metrics_address = match metrics_listener {
             Some(listener) => {
                 let address = listener.local_addr().ok();

@@ -31,6 +31,7 @@ pub mod core;
 pub mod data_dir;
 pub mod error;
 pub mod history;
+mod host_checks;
 pub mod limits;
 pub mod metrics;
 mod metrics_server;

@@ -173,6 +173,17 @@ pub const RELEASE_TIME: Duration = Duration::from_secs(2);
 /// Time between two groups of them.
 pub const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Time between two checks of what a host holds, if nothing else is said.
+pub const HOST_CHECK_SECONDS: u64 = 600;
+/// How often the hosts are looked through for those whose turn it is.
+pub const HOST_CHECK_TICK: Duration = Duration::from_secs(1);
+/// How long a check that somebody waits for may take.
+pub const HOST_CHECK_WAIT: Duration = Duration::from_secs(30);
+/// How long another replica may take to answer for one of its hosts: longer than it waits itself.
+pub const PEER_HOST_CHECK_WAIT: Duration = Duration::from_secs(32);
+/// Checks that somebody waits for, at one time.
+pub const HOST_CHECKS_MAX: usize = 256;
+
 /// How long a connection to another controller may take.
 pub const PEER_CALL_CONNECT_WAIT: Duration = Duration::from_secs(2);
 /// How long another controller may take to answer a call.

@@ -30,6 +30,10 @@ pub struct Metrics {
     pub host_convergence_seconds: Histogram,
     /// Streams of hosts that were opened.
     pub host_streams_opened: Counter,
+    /// Checks of what hosts hold that came to their end.
+    pub host_checks: Counter,
+    /// Items that these found to differ and repaired.
+    pub host_check_repairs: Counter,
     /// Messages to other replicas that were given to a connection.
     pub peer_messages_sent: PerReplica,
     /// Messages to other replicas that were dropped, without a connection or room in it.
@@ -79,6 +83,8 @@ impl Metrics {
             snapshots: Counter::default(),
             host_convergence_seconds: mk_seconds(),
             host_streams_opened: Counter::default(),
+            host_checks: Counter::default(),
+            host_check_repairs: Counter::default(),
             peer_messages_sent: PerReplica::default(),
             peer_messages_dropped: PerReplica::default(),
             sampled: Sampled::default(),
@@ -98,6 +104,8 @@ impl Metrics {
             snapshots,
             host_convergence_seconds,
             host_streams_opened,
+            host_checks,
+            host_check_repairs,
             peer_messages_sent,
             peer_messages_dropped,
             sampled,
@@ -123,6 +131,9 @@ impl Metrics {
         let help = "Time from the commit of a change until a host had it in its datapath";
         all.register_with_unit("host_convergence", help, Unit::Seconds, host_convergence_seconds);
         all.register("host_streams_opened", "Streams of hosts opened", host_streams_opened);
+        all.register("host_checks", "Checks of what hosts hold", host_checks);
+        let help = "Items of hosts that a check found to differ and repaired";
+        all.register("host_check_repairs", help, host_check_repairs);
         let help = "Messages to another replica given to a connection";
         all.register("peer_messages_sent", help, peer_messages_sent);
         let help = "Messages to another replica dropped, without a connection or room in it";

@@ -17,6 +17,7 @@
 //!                      │   session ► message ► stream            │  Shared { state, history,
 //!                      │   woken by Notify; no queue             │           publisher }
 //!                      │   balance: lets hosts go                │         │ the log grew
+//!                      │   host_checks: asks sessions for checks │         │
 //!  replicas ─ gRPC ──► │ PeerService: a task a stream ───────────├──► commands
 //!  replicas ◄─ gRPC ── │ Links: two tasks a replica ◄────────────├─── spanwire-core
 //!                      └─────────────────────────────────────────┘         │

@@ -5,6 +5,7 @@
 //! with the target `spanwire::raft`, one level below its own; all else has `spanwire::controller`.
 
 use spanwire_hostproto::message::Drift;
+use spanwire_hostproto::{CheckReport, Difference};
 use spanwire_topology::model::Revision;
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -77,6 +78,24 @@ pub(crate) fn host_realized(host: &str, revision: Revision) {
 pub(crate) fn host_drifted(host: &str, drift: &Drift) {
     let newest = drift.findings.last().map_or("", String::as_str);
     tracing::warn!(target: TARGET, host, repaired = drift.repaired_total, newest, "host put drift right");
+}
+
+pub(crate) fn host_repaired(host: &str, report: &CheckReport) {
+    let (differed, items) = (report.found(), report.items);
+    tracing::warn!(target: TARGET, host, differed, items, "host held what it should not, and was put right");
+    for Difference { key, found, members } in &report.differences {
+        tracing::warn!(
+            target: TARGET,
+            host,
+            item = %key,
+            found = found.as_str(),
+            extra = members.extra.join(", "),
+            extra_count = members.extra_count,
+            missing = members.missing.join(", "),
+            missing_count = members.missing_count,
+            "an item of a host differed"
+        );
+    }
 }
 
 pub(crate) fn host_complained(host: &str, detail: &str) {

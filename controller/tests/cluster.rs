@@ -387,6 +387,16 @@ async fn a_host_moves_with_what_it_has_when_its_replica_stops() {
     let answer = other.hosts(request).await.unwrap().into_inner().next().await.unwrap().unwrap();
     assert!(answer.hosts.is_empty(), "{answer:?}");
 
+    // Whichever replica is asked to check it, the one that serves it does.
+    let request = wire::HostCheckRequest { host: "host-2".to_owned(), here: false };
+    let answer = client.host_check(request.clone()).await.unwrap().into_inner();
+    assert_eq!((answer.replica, answer.revision), (followers[0], revision));
+    assert_eq!(answer.differences, vec![]);
+    let request = wire::HostCheckRequest { here: true, ..request };
+    let status = client.host_check(request).await.unwrap_err();
+    let expected = format!("host host-2 is not connected to replica {leader}");
+    assert_eq!(status.message(), expected);
+
     cluster.stop(followers[0]).await.unwrap();
     let (reason, _) = host.ended().await.expect("a reason");
     assert_eq!(reason, Reason::Draining);

@@ -380,3 +380,115 @@ async fn a_host_that_does_not_read_holds_up_nobody() {
     assert_eq!(connection.status().acked_revision, 0);
     tokio::time::timeout(Duration::from_secs(20), controller.shutdown()).await.unwrap().unwrap();
 }
+
+/// What a host holds, with an address in a shard that is not true; the shard.
+fn falsified(held: HeldView) -> (HeldView, ItemKey) {
+    let mut view = (*held.view).clone();
+    let mut items = view.items.iter_mut();
+    let (key, item) =
+        items.find(|(_, item)| matches!(&*item.item, Item::Shard(_))).expect("a shard");
+    let key = *key;
+    let Item::Shard(addresses) = &*item.item else { panic!("not a shard") };
+    let mut addresses = addresses.clone();
+    addresses.remove(0);
+    addresses.push("10.99.0.9".parse().unwrap());
+    item.item = Arc::new(Item::Shard(addresses));
+    (HeldView { view: Arc::new(view), ..held }, key)
+}
+
+async fn check_host(
+    client: &mut common::Client,
+    host: &str,
+) -> Result<wire::HostCheckResponse, tonic::Status> {
+    let request = wire::HostCheckRequest { host: host.to_owned(), here: false };
+    client.host_check(request).await.map(tonic::Response::into_inner)
+}
+
+/// Guarantee G13: keys and versions are right, and what is under them is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_on_demand_finds_and_repairs_what_differs() {
+    let (_root, controller, mut client, revision) = start_with_network().await;
+    let mut host = FakeHost::connect(controller.address(), "host-2").await;
+    host.wait_revision(revision).await;
+    let held = host.state().held.unwrap();
+    let answer = check_host(&mut client, "host-2").await.unwrap();
+    assert_eq!((answer.items, answer.replica), (held.view.items.len() as u64, 1));
+    assert_eq!(
+        (answer.revision, answer.repaired_revision, answer.differences),
+        (revision, 0, vec![])
+    );
+    host.abort();
+    let id = controller.shared().state.read().host_id("host-2").unwrap();
+    let is_gone = || controller.shared().publisher.connection(id).is_none();
+    eventually("it is gone", is_gone).await;
+
+    let (wrong, key) = falsified(held);
+    let mut host = FakeHost::resume(controller.address(), "host-2", 2, Some(wrong.clone())).await;
+    let state = host.wait_for("a welcome", |state| state.welcome.is_some()).await;
+    assert_eq!(state.welcome, Some(Resume::Current), "keys and versions are right");
+    let answer = check_host(&mut client, "host-2").await.unwrap();
+    let [difference] = &answer.differences[..] else { panic!("{answer:?}") };
+    assert_eq!(difference.item, key.to_string());
+    assert_eq!(difference.object.as_ref().map(|object| &*object.kind), Some("Group"));
+    assert_eq!(difference.found(), wire::host_difference::Found::Differs);
+    assert_eq!(difference.extra, ["10.99.0.9"]);
+    assert_eq!((difference.missing.len(), difference.missing_count), (1, 1));
+    assert_eq!(answer.repaired_revision, revision);
+    wait_equal(&controller, &host, "host-2").await;
+    assert_eq!(host.state().items, 1, "just that is sent");
+    let answer = check_host(&mut client, "host-2").await.unwrap();
+    assert_eq!(answer.differences, vec![]);
+    let request = wire::HostStatusRequest { hosts: vec!["host-2".to_owned()] };
+    let status = client.host_status(request).await.unwrap().into_inner();
+    assert_eq!((status.hosts[0].checks, status.hosts[0].check_repaired), (2, 1));
+    assert_eq!(controller.shared().metrics.host_check_repairs.get(), 1);
+    assert_eq!(controller.shared().metrics.host_checks.get(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_cannot_be_checked_are_told_why() {
+    let (_root, controller, mut client, _) = start_with_network().await;
+    let status = check_host(&mut client, "host-2").await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+    assert!(status.message().contains("connected to no replica"), "{}", status.message());
+    let status = check_host(&mut client, "nobody").await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::NotFound);
+    // An agent of a release before there were checks.
+    let url = format!("http://{}", controller.address());
+    let mut agent = host_wire::host_stream_client::HostStreamClient::connect(url).await.unwrap();
+    let (outbound, messages) = tokio::sync::mpsc::channel(1);
+    let hello = host_wire::Hello {
+        protocol_version: PROTOCOL_VERSION,
+        host: "host-1".to_owned(),
+        instance: 1,
+        agent_version: "0.0.9".to_owned(),
+        ..host_wire::Hello::default()
+    };
+    let hello = host_wire::host_message::Message::Hello(hello);
+    outbound.send(host_wire::HostMessage { message: Some(hello) }).await.unwrap();
+    let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
+    let _stream = agent.subscribe(messages).await.unwrap();
+    let id = controller.shared().state.read().host_id("host-1").unwrap();
+    let connected = || controller.shared().publisher.connection(id).is_some();
+    eventually("it is connected", connected).await;
+    let status = check_host(&mut client, "host-1").await.unwrap_err();
+    assert!(status.message().contains("release 0.0.9"), "{}", status.message());
+}
+
+/// Nobody has to ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_are_checked_on_a_schedule() {
+    let (root, controller, _client, revision) = start_with_network().await;
+    let mut host = FakeHost::connect(controller.address(), "host-2").await;
+    host.wait_revision(revision).await;
+    let (wrong, _) = falsified(host.state().held.unwrap());
+    host.abort();
+    controller.shutdown().await.unwrap();
+    let mut config = common::mk_config(root.path());
+    config.host_check_seconds = 1;
+    let controller = spanwire_controller::Controller::start(config).await.unwrap();
+    let host = FakeHost::resume(controller.address(), "host-2", 2, Some(wrong)).await;
+    wait_equal(&controller, &host, "host-2").await;
+    assert_eq!(host.state().items, 1);
+    eventually("it is counted", || controller.shared().metrics.host_check_repairs.get() == 1).await;
+}

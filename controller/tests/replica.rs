@@ -77,6 +77,7 @@ fn hosts_begin_anew_when_the_state_is_replaced() {
         cluster_id: None,
         revision: 0,
         digest: 0,
+        check_version: 0,
         agent_version: String::new(),
         datapath: String::new(),
     };

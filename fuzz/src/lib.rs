@@ -138,6 +138,8 @@ pub fn controller_session(data: &[u8]) {
         }
         if let Ok(message) = wire::HostMessage::decode(bytes) {
             session.process_message(message, now);
+            // A host that cannot be checked, or is refused, is not.
+            let _ = session.request_check();
         }
     }
 }

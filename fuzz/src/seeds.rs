@@ -3,6 +3,7 @@
 use crate::{WORLD, join, world};
 use prost::Message;
 use spanwire_hostproto::codec::{encode_delta, encode_full, encode_removed};
+use spanwire_hostproto::controller_session::SessionPhase;
 use spanwire_hostproto::message::Hello;
 use spanwire_hostproto::{
     ChangeLog, ClusterId, ControllerSession, EngineSource, HostCommand, HostIdentity, HostSession,
@@ -181,6 +182,10 @@ fn conversation() -> (Vec<u8>, Vec<u8>) {
             HostCommand::Disconnect { detail, .. } => panic!("refused: {detail}"),
         }
         let Some(session) = &mut controller else { continue };
+        // Once, when all else was said.
+        if session.phase() == SessionPhase::Idle && session.status().checks == 0 {
+            let _ = session.request_check();
+        }
         let cluster_id = ClusterId([7; 16]);
         let mut source = EngineSource { engine: &engine, log: &mut log, host, cluster_id };
         while let Some(message) = session.next_message(&mut source, Duration::ZERO) {

@@ -1,6 +1,7 @@
 //! The controller's end of one host's stream.
 
 mod batch;
+mod check;
 mod pending;
 mod resume;
 mod status;
@@ -8,7 +9,9 @@ mod status;
 pub use status::{SessionEvent, SessionPhase, SessionStatus};
 
 use crate::PROTOCOL_VERSION;
+use crate::check::{CheckReport, repairs_from_wire};
 use crate::codec::{DecodeError, key_from_wire};
+use crate::digest::{self, CHECK_VERSION};
 use crate::limits::{CATCH_UP_WAIT, COMPLAINTS_MAX, INVENTORY_ENTRIES_MAX};
 use crate::message::{
     ClusterId, Drift, Hello, Rejection, Rejections, cut_detail, refused, refused_message,
@@ -19,6 +22,7 @@ use crate::wire::controller_message::Message as ToHost;
 use crate::wire::host_message::Message as FromHost;
 use crate::wire::refused::Reason;
 use batch::{BatchCutter, Withheld, to_parts};
+use check::Checks;
 use pending::PendingItems;
 use prost::Message;
 use resume::{Held, Resume, decide};
@@ -57,6 +61,7 @@ pub struct ControllerSession {
     withheld: Withheld,
     rejections: Rejections,
     drift: Drift,
+    checks: Checks,
     complaints: u64,
     complaints_in_a_row: u32,
     sent_bytes: u64,
@@ -78,6 +83,8 @@ enum State {
     AwaitingAck { to: Revision },
     /// The host has what it was sent.
     Idle,
+    /// The host compares its view with the digest it was sent. The digests that it says it has, so far.
+    AwaitingCheck { entries: Vec<(ItemKey, u64)> },
     /// The refusal was handed out.
     Ended,
 }
@@ -86,7 +93,15 @@ enum State {
 #[derive(Debug)]
 enum Plan {
     Whole,
-    Difference { held: Vec<(ItemKey, Revision)>, from: Revision, deltas: bool },
+    Difference {
+        held: Vec<(ItemKey, Revision)>,
+        from: Revision,
+        deltas: bool,
+    },
+    /// What differs from these contents.
+    Repair {
+        held: Vec<(ItemKey, u64)>,
+    },
 }
 
 impl ControllerSession {
@@ -112,6 +127,7 @@ impl ControllerSession {
             withheld: Withheld::new(),
             rejections: Rejections::default(),
             drift: Drift::default(),
+            checks: Checks::default(),
             complaints: 0,
             complaints_in_a_row: 0,
             sent_bytes: 0,
@@ -136,6 +152,7 @@ impl ControllerSession {
                 self.drift = Drift::new(findings, repaired_total);
                 Ok(SessionEvent::Drifted(self.drift.clone()))
             }
+            Some(FromHost::Check(result)) => self.process_check_result(result, now),
             Some(FromHost::Hello(_)) => Err("a second hello on one stream".to_owned()),
             None => Err("a message of a kind that is not known here".to_owned()),
         };
@@ -158,6 +175,26 @@ impl ControllerSession {
     pub fn process_item_changed(&mut self, key: ItemKey) {
         if self.is_tracking() {
             self.pending.change(key);
+        }
+    }
+
+    /// Asks for a check of the contents that the host holds (guarantee G13): as soon as it has all that
+    /// it was sent. Returns the number that the [report](SessionStatus::last_check) will have, or a later
+    /// one. It begins after this, whatever check is under way.
+    ///
+    /// # Errors
+    /// Why this host cannot be checked.
+    pub fn request_check(&mut self) -> Result<u64, String> {
+        if self.is_refused() {
+            return Err("the host is being disconnected: ask again when it is back".to_owned());
+        }
+        match self.hello.check_version {
+            CHECK_VERSION => Ok(self.checks.request()),
+            version => Err(format!(
+                "the host's agent (release {}) compares contents in another way, {version}, than \
+                 this controller, {CHECK_VERSION}: install matching releases",
+                self.hello.agent_version
+            )),
         }
     }
 
@@ -226,8 +263,11 @@ impl ControllerSession {
                     deadline.is_none() || revision >= held.revision
                 }
                 State::Cutting(_) | State::Sending { .. } => true,
-                State::Idle => self.pending.is_touched(),
-                State::AwaitingInventory { .. } | State::AwaitingAck { .. } | State::Ended => false,
+                State::Idle => self.pending.is_touched() || self.checks.is_due(),
+                State::AwaitingInventory { .. }
+                | State::AwaitingAck { .. }
+                | State::AwaitingCheck { .. }
+                | State::Ended => false,
             }
     }
 
@@ -245,12 +285,17 @@ impl ControllerSession {
                 State::Resuming { held, deadline: _ } => {
                     ToHost::Welcome(self.resume(*held, source, now)?)
                 }
+                // Changes go first: a check has time.
+                State::Idle if self.checks.is_due() && !self.pending.is_touched() => {
+                    ToHost::Check(self.check(source, now))
+                }
                 State::Cutting(_) | State::Sending { .. } | State::Idle => {
                     ToHost::Part(self.next_part(source, now)?)
                 }
-                State::AwaitingInventory { .. } | State::AwaitingAck { .. } | State::Ended => {
-                    return None;
-                }
+                State::AwaitingInventory { .. }
+                | State::AwaitingAck { .. }
+                | State::AwaitingCheck { .. }
+                | State::Ended => return None,
             };
             wire::ControllerMessage { message: Some(message) }
         };
@@ -294,6 +339,20 @@ impl ControllerSession {
         })
     }
 
+    /// Nothing is pending, so the host should have the contents that the state has, though its revision
+    /// may be an earlier one.
+    fn check(&mut self, source: &mut impl ViewSource, now: Duration) -> wire::Check {
+        let mut contents = Vec::new();
+        for (key, _) in source.host_items() {
+            if !self.withheld.contains_key(&key) {
+                contents.extend(source.content(key));
+            }
+        }
+        self.checks.start(self.revision, contents.len());
+        self.enter(State::AwaitingCheck { entries: Vec::new() }, now);
+        wire::Check { revision: self.revision, digest: digest::contents(contents) }
+    }
+
     fn next_part(
         &mut self,
         source: &mut impl ViewSource,
@@ -329,16 +388,24 @@ impl ControllerSession {
             _ => return None,
         };
         let pending = self.pending.take();
+        let repair = matches!(plan, Some(Plan::Repair { .. }));
         let cutter = BatchCutter::new(source, &mut self.withheld);
         let (from, replace, updates) = match plan {
             Some(Plan::Whole) => (0, true, cutter.cut_whole()),
             Some(Plan::Difference { held, from, deltas }) => {
                 (from, false, cutter.cut_difference(&held, deltas))
             }
+            Some(Plan::Repair { held }) => {
+                let (updates, found) = cutter.cut_repair(&held, &pending);
+                self.checks.process_found(&found, to);
+                (self.revision, false, updates)
+            }
             None => (self.revision, false, cutter.cut_pending(pending, self.revision)),
         };
         self.revision = to;
-        Some((to_parts(from, to, replace, updates), to))
+        let mut parts = to_parts(from, to, replace, updates);
+        parts.iter_mut().for_each(|part| part.repair = repair);
+        Some((parts, to))
     }
 
     // ---- Messages from the host ----
@@ -374,18 +441,29 @@ impl ControllerSession {
     }
 
     fn process_ack(&mut self, ack: wire::Ack, now: Duration) -> Result<SessionEvent, String> {
-        let wire::Ack { revision, rejections, rejections_omitted } = ack;
+        let wire::Ack { revision, rejections, rejections_omitted, repaired } = ack;
         let rejections = Rejections::from_wire(rejections, rejections_omitted)
             .map_err(|error| in_message("acknowledgement", error))?;
-        match self.state {
-            State::AwaitingAck { to } if revision == to => {
-                self.acked_revision = to;
+        let repaired =
+            repairs_from_wire(repaired).map_err(|error| in_message("acknowledgement", error))?;
+        let is_of_repair = self.checks.is_running()
+            && matches!(self.state, State::AwaitingAck { to } if revision == to);
+        if !repaired.is_empty() && !is_of_repair {
+            return Err("an acknowledgement tells of repairs, and none were sent".to_owned());
+        }
+        match &self.state {
+            State::AwaitingAck { to } if revision == *to => {
+                self.acked_revision = revision;
                 self.host_cluster = self.cluster;
                 self.complaints_in_a_row = 0;
                 self.enter(State::Idle, now);
             }
             // What the datapath refuses may change without a batch.
-            State::AwaitingAck { .. } | State::Sending { .. } | State::Idle
+            State::AwaitingAck { .. }
+            | State::Sending { .. }
+            | State::Idle
+            | State::AwaitingCheck { .. }
+            | State::Cutting(Plan::Repair { .. })
                 if revision == self.acked_revision && revision != 0 => {}
             State::AwaitingAck { to } => {
                 return Err(format!("revision {revision} is acknowledged, and {to} was sent"));
@@ -393,7 +471,58 @@ impl ControllerSession {
             _ => return Err(self.unexpected(&format!("an acknowledgement of {revision}"))),
         }
         self.rejections = rejections;
+        if is_of_repair {
+            self.checks.process_repaired(repaired);
+            return Ok(self.checks.finish().map_or(SessionEvent::None, SessionEvent::Checked));
+        }
         Ok(SessionEvent::Acknowledged { revision })
+    }
+
+    fn process_check_result(
+        &mut self,
+        result: wire::CheckResult,
+        now: Duration,
+    ) -> Result<SessionEvent, String> {
+        let State::AwaitingCheck { entries: known } = &mut self.state else {
+            return Err(self.unexpected("the result of a check"));
+        };
+        let wire::CheckResult { revision, matches, entries, last } = result;
+        if revision != self.revision {
+            return Err(format!(
+                "the result of a check of revision {revision}, and {} was checked",
+                self.revision
+            ));
+        }
+        if matches {
+            if !(known.is_empty() && entries.is_empty() && last) {
+                return Err(
+                    "the result of a check says both that all is right and what is not".to_owned()
+                );
+            }
+            self.enter(State::Idle, now);
+            return Ok(self.checks.finish().map_or(SessionEvent::None, SessionEvent::Checked));
+        }
+        if known.len() + entries.len() > INVENTORY_ENTRIES_MAX {
+            return Err(format!(
+                "the result of a check of more than {INVENTORY_ENTRIES_MAX} items"
+            ));
+        }
+        known.reserve(entries.len());
+        for wire::CheckEntry { key, digest } in entries {
+            let key =
+                key_from_wire(key.as_ref()).map_err(|error| in_message("check result", error))?;
+            if known.last().is_some_and(|(before, _)| *before >= key) {
+                return Err(format!(
+                    "the result of a check is not sorted: {key} stands too late, or twice"
+                ));
+            }
+            known.push((key, digest));
+        }
+        if last {
+            let held = std::mem::take(known);
+            self.enter(State::Cutting(Plan::Repair { held }), now);
+        }
+        Ok(SessionEvent::None)
     }
 
     fn process_complaint(
@@ -418,6 +547,7 @@ impl ControllerSession {
             complaints: self.complaints_in_a_row,
         };
         self.pending.take();
+        self.checks.fail(&format!("the host complained: {detail}"));
         self.enter(State::Resuming { held, deadline: None }, now);
         Ok(SessionEvent::Complained { detail })
     }
@@ -444,12 +574,14 @@ impl ControllerSession {
     /// it, the batch to come is cut from the whole state; and after a refusal none will come.
     fn is_tracking(&self) -> bool {
         match self.state {
-            State::Sending { .. } | State::AwaitingAck { .. } | State::Idle => {
-                self.refusal.is_none()
-            }
+            State::Sending { .. }
+            | State::AwaitingAck { .. }
+            | State::Idle
+            | State::AwaitingCheck { .. }
+            | State::Cutting(Plan::Repair { .. }) => self.refusal.is_none(),
             State::Resuming { .. }
             | State::AwaitingInventory { .. }
-            | State::Cutting(_)
+            | State::Cutting(Plan::Whole | Plan::Difference { .. })
             | State::Ended => false,
         }
     }
@@ -480,6 +612,7 @@ impl ControllerSession {
             State::Cutting(_) | State::Sending { .. } => SessionPhase::Sending,
             State::AwaitingAck { .. } => SessionPhase::AwaitingAck,
             State::Idle => SessionPhase::Idle,
+            State::AwaitingCheck { .. } => SessionPhase::AwaitingCheck,
             State::Ended => SessionPhase::Ended,
         }
     }
@@ -489,15 +622,21 @@ impl ControllerSession {
     /// though it was never told the number: nothing between its own revision and `newest`
     /// concerned it.
     pub fn realized_revision(&self, newest: Revision) -> Revision {
-        let is_idle = matches!(self.state, State::Idle)
+        let is_idle = matches!(self.state, State::Idle | State::AwaitingCheck { .. })
             && self.refusal.is_none()
             && !self.pending.is_touched();
         if is_idle { newest.max(self.acked_revision) } else { self.acked_revision }
     }
 
+    /// The last check that has ended.
+    pub fn last_check(&self) -> Option<&CheckReport> {
+        self.checks.last()
+    }
+
     /// What is known about the session.
     pub fn status(&self) -> SessionStatus {
         let withheld = self.withheld.values();
+        let (checks, checks_repaired) = self.checks.counts();
         let mut rejections: Vec<Rejection> =
             self.rejections.list.iter().chain(withheld).cloned().collect();
         rejections.sort_unstable();
@@ -518,6 +657,9 @@ impl ControllerSession {
             rejections_omitted: self.rejections.omitted,
             complaints: self.complaints,
             drift: self.drift.clone(),
+            checks,
+            checks_repaired,
+            last_check: self.checks.last().cloned(),
         }
     }
 }
@@ -526,5 +668,7 @@ fn in_message(what: &str, error: DecodeError) -> String {
     format!("bad {what}: {error}")
 }
 
+#[cfg(test)]
+mod check_tests;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! One number for a set of keys and versions.
+//! One number for a set of keys and versions, and one for a set of items with their contents.
 //!
 //! Two ends compare it instead of the set: if the numbers are equal, so are the sets, but for one
 //! chance in 2⁶⁴. It guards against mistakes, not against forgery.
@@ -15,6 +15,37 @@ pub fn digest(items: impl IntoIterator<Item = (ItemKey, Revision)>) -> u64 {
     let (mut sum, mut count) = (0_u64, 0_u64);
     for (key, version) in items {
         sum = sum.wrapping_add(entry(key, version));
+        count = count.wrapping_add(1);
+    }
+    mix(sum ^ mix(count))
+}
+
+/// The version of [`content`]: of how items are encoded, and how the bytes are made into a number. It
+/// grows with every field that the encoding of an item gains, for an end that does not know the field
+/// would take another digest of the same item.
+pub const CHECK_VERSION: u32 = 1;
+
+/// The digest of an item as [`encode_full`](crate::codec::encode_full) encodes it: key, version and
+/// content.
+///
+/// The length and then each 8 bytes, the last ones filled up with zeros, are mixed in one after the
+/// other. It is the same on every platform.
+pub fn content(encoded: &[u8]) -> u64 {
+    let mut state = mix(encoded.len() as u64);
+    let (words, rest) = encoded.as_chunks::<8>();
+    for word in words {
+        state = mix(state ^ u64::from_le_bytes(*word));
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    mix(state ^ u64::from_le_bytes(last))
+}
+
+/// The digest of a set of items by their [`content`]s. It does not depend on the order.
+pub fn contents(items: impl IntoIterator<Item = u64>) -> u64 {
+    let (mut sum, mut count) = (0_u64, 0_u64);
+    for item in items {
+        sum = sum.wrapping_add(item);
         count = count.wrapping_add(1);
     }
     mix(sum ^ mix(count))
@@ -63,6 +94,40 @@ mod tests {
     fn digests_never_change() {
         assert_eq!(digest([]), 0xa706_dd2f_4d19_7e6f);
         assert_eq!(digest(items()), 0x2f62_fa53_4c18_1fce);
+    }
+
+    /// Computed by a second implementation as well. Part of the protocol, by [`CHECK_VERSION`].
+    #[test]
+    fn contents_never_change() {
+        let cases: [(&[u8], u64); 4] = [
+            (b"", 0xa706_dd2f_4d19_7e6f),
+            (b"span", 0x68d7_4c2a_edcf_99f6),
+            (b"spanwire", 0xff8b_3a25_3c4b_4f33),
+            (b"spanwire host check", 0x2309_f56a_7601_c6a3),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(content(bytes), expected, "{bytes:?}");
+        }
+        assert_eq!(contents([]), digest([]));
+        assert_eq!(contents([0xa706_dd2f_4d19_7e6f, 0x68d7_4c2a_edcf_99f6]), 0x3c2f_1cf4_c21c_e9c4);
+        assert_eq!(contents([0x68d7_4c2a_edcf_99f6, 0xa706_dd2f_4d19_7e6f]), 0x3c2f_1cf4_c21c_e9c4);
+    }
+
+    #[test]
+    fn every_bit_of_a_content_matters() {
+        let bytes: Vec<u8> = (0..37).collect();
+        let mut digests = BTreeSet::from([content(&bytes)]);
+        for at in 0..bytes.len() {
+            digests.insert(content(&bytes[..at]));
+            for bit in 0..8 {
+                let mut other = bytes.clone();
+                other[at] ^= 1 << bit;
+                digests.insert(content(&other));
+            }
+        }
+        // One that ends in a zero is not the one without it.
+        digests.insert(content(&[&bytes[..], &[0]].concat()));
+        assert_eq!(digests.len(), 1 + bytes.len() * 9 + 1);
     }
 
     #[test]

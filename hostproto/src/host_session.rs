@@ -1,9 +1,10 @@
 //! The agent's end of the stream.
 
 use crate::PROTOCOL_VERSION;
-use crate::codec::key_to_wire;
-use crate::digest::digest;
-use crate::limits::INVENTORY_MESSAGE_ENTRIES_MAX;
+use crate::check::{Difference, Found};
+use crate::codec::{encode_full, key_to_wire};
+use crate::digest::{self, CHECK_VERSION, digest};
+use crate::limits::{CHECK_MESSAGE_ENTRIES_MAX, INVENTORY_MESSAGE_ENTRIES_MAX};
 use crate::message::{ClusterId, Drift, Hello, Rejection, Rejections, cut_detail};
 use crate::staging::{StageError, Staging};
 use crate::wire;
@@ -61,6 +62,9 @@ pub struct ViewChange {
     /// The encoded updates that lead from the old view (or from nothing, with `replace`) to the new
     /// one, in order, for a store that appends.
     pub updates: Vec<Bytes>,
+    /// What a check had found to be wrong with the old view, if this step repairs it: at most
+    /// [`DIFFERENCES_MAX`](crate::limits::DIFFERENCES_MAX) items. The step replaces what is stored, which may be wrong as well.
+    pub repaired: Vec<Difference>,
 }
 
 /// What the agent shall do.
@@ -112,6 +116,8 @@ pub struct HostSession {
     /// The revision that was handed out and is not applied yet.
     applying: Option<Revision>,
     rejections: Rejections,
+    /// What was wrong with items that the batch being applied repairs, to be acknowledged.
+    repaired: Vec<wire::ItemRepair>,
 }
 
 /// What is known of the stream.
@@ -143,6 +149,7 @@ struct StagedBatch {
     from: Revision,
     to: Revision,
     replace: bool,
+    repair: bool,
     next_sequence: u32,
     staging: Staging,
     updates: Vec<Bytes>,
@@ -191,6 +198,7 @@ impl HostSession {
             stream: Stream::Closed,
             applying: None,
             rejections: Rejections::default(),
+            repaired: Vec::new(),
         }
     }
 
@@ -208,6 +216,7 @@ impl HostSession {
 
     /// The stream is gone. What was staged is dropped; what is being applied goes on.
     pub fn process_disconnected(&mut self) {
+        self.repaired.clear();
         self.stream = Stream::Closed;
     }
 
@@ -219,6 +228,7 @@ impl HostSession {
         let result = match message.message {
             Some(FromController::Welcome(welcome)) => self.process_welcome(welcome),
             Some(FromController::Part(part)) => self.process_part(part),
+            Some(FromController::Check(check)) => self.process_check(check),
             Some(FromController::Refused(refused)) => {
                 Err(Misfit::Disconnect(refused.reason(), cut_detail(&refused.detail).to_owned()))
             }
@@ -259,6 +269,7 @@ impl HostSession {
             Stream::Following { repair_due, .. } => repair_due.take(),
         };
         let mut commands = vec![self.mk_ack()];
+        self.repaired.clear();
         if let Some(detail) = repair {
             commands.extend(self.complain(ComplaintReason::DoesNotFit, &detail));
         }
@@ -409,6 +420,7 @@ impl HostSession {
             to,
             replace: false,
             updates: Vec::new(),
+            repaired: Vec::new(),
         })]
     }
 
@@ -428,9 +440,17 @@ impl HostSession {
             Some(batch) => batch,
             None => self.begin_batch(cluster_id, &part)?,
         };
-        let wire::BatchPart { from_revision, to_revision, sequence, last, replace, updates } = part;
-        let expected = (batch.from, batch.to, batch.replace, batch.next_sequence);
-        if (from_revision, to_revision, replace, sequence) != expected {
+        let wire::BatchPart {
+            from_revision,
+            to_revision,
+            sequence,
+            last,
+            replace,
+            updates,
+            repair,
+        } = part;
+        let expected = (batch.from, batch.to, batch.replace, batch.repair, batch.next_sequence);
+        if (from_revision, to_revision, replace, repair, sequence) != expected {
             return Err(Misfit::does_not_fit(format!(
                 "part {sequence} of a batch from {from_revision} to {to_revision} came where part \
                  {} of one from {} to {} was due",
@@ -476,13 +496,33 @@ impl HostSession {
                 "a batch leads back to revision {to} from {held}"
             )));
         }
-        let staging = Staging::new(to, replace);
-        Ok(StagedBatch { from, to, replace, next_sequence: 0, staging, updates: Vec::new() })
+        if part.repair && replace {
+            return Err(Misfit::does_not_fit(
+                "a batch both repairs the view and replaces it".to_owned(),
+            ));
+        }
+        let staging = if part.repair { Staging::of_repair(to) } else { Staging::new(to, replace) };
+        Ok(StagedBatch {
+            from,
+            to,
+            replace,
+            repair: part.repair,
+            next_sequence: 0,
+            staging,
+            updates: Vec::new(),
+        })
     }
 
     fn commit(&mut self, cluster_id: ClusterId, batch: StagedBatch) -> Vec<HostCommand> {
-        let StagedBatch { from: _, to, replace, next_sequence: _, staging, updates } = batch;
+        let StagedBatch { from: _, to, replace, repair, next_sequence: _, staging, updates } =
+            batch;
         let from = self.view.revision;
+        let repaired = if repair { staging.differences(&self.view) } else { Vec::new() };
+        self.repaired = repaired
+            .iter()
+            .filter(|difference| difference.found == Found::Differs)
+            .map(|Difference { key, members, .. }| members.to_wire(*key))
+            .collect();
         let changed = staging.commit(Arc::make_mut(&mut self.view));
         self.cluster_id = Some(cluster_id);
         self.applying = Some(to);
@@ -490,6 +530,8 @@ impl HostSession {
             *acked = true;
         }
         let view = Arc::clone(&self.view);
+        let updates = if repair { whole(&view) } else { updates };
+        let replace = replace || repair;
         vec![HostCommand::Apply(ViewChange {
             cluster_id,
             view,
@@ -498,7 +540,54 @@ impl HostSession {
             to,
             replace,
             updates,
+            repaired,
         })]
+    }
+
+    /// Compares the contents that are held with what the controller says (guarantee G13).
+    fn process_check(&mut self, check: wire::Check) -> Result<Vec<HostCommand>, Misfit> {
+        let wire::Check { revision, digest } = check;
+        match &self.stream {
+            Stream::Following { staged: None, .. } if self.applying.is_none() => {}
+            // It was on its way when the host complained.
+            Stream::AwaitingWelcome { complained: true } => return Ok(Vec::new()),
+            _ => {
+                return Err(Misfit::protocol(
+                    "the controller sent a check before the last batch was acknowledged",
+                ));
+            }
+        }
+        if revision != self.view.revision {
+            return Err(Misfit::does_not_fit(format!(
+                "a check of revision {revision}, and {} is held",
+                self.view.revision
+            )));
+        }
+        let items = self.view.items.iter();
+        let contents: Vec<(ItemKey, u64)> = items
+            .map(|(key, held)| {
+                (*key, digest::content(&encode_full(*key, held.version, &held.item)))
+            })
+            .collect();
+        let matches = digest::contents(contents.iter().map(|(_, content)| *content)) == digest;
+        let told: &[(ItemKey, u64)] = if matches { &[] } else { &contents };
+        let mut results: Vec<wire::CheckResult> = told
+            .chunks(CHECK_MESSAGE_ENTRIES_MAX)
+            .map(|entries| {
+                let entries = entries.iter().map(|(key, digest)| wire::CheckEntry {
+                    key: Some(key_to_wire(*key)),
+                    digest: *digest,
+                });
+                wire::CheckResult { revision, matches, entries: entries.collect(), last: false }
+            })
+            .collect();
+        match results.last_mut() {
+            Some(result) => result.last = true,
+            None => {
+                results.push(wire::CheckResult { revision, matches, entries: vec![], last: true });
+            }
+        }
+        Ok(results.into_iter().map(|result| send(ToController::Check(result))).collect())
     }
 
     // ---- Messages to the controller ----
@@ -528,6 +617,7 @@ impl HostSession {
             digest: self.digest(),
             agent_version: agent_version.clone(),
             datapath: datapath.clone(),
+            check_version: CHECK_VERSION,
         };
         send(ToController::Hello(hello.to_wire()))
     }
@@ -537,6 +627,7 @@ impl HostSession {
             revision: self.view.revision,
             rejections: self.rejections.to_wire(),
             rejections_omitted: self.rejections.omitted,
+            repaired: self.repaired.clone(),
         }))
     }
 
@@ -564,6 +655,12 @@ impl HostSession {
             .map(|chunk| send(ToController::Inventory(inventory(chunk))))
             .collect()
     }
+}
+
+/// Every item of a view, encoded.
+fn whole(view: &HostView) -> Vec<Bytes> {
+    let items = view.items.iter();
+    items.map(|(key, held)| encode_full(*key, held.version, &held.item)).collect()
 }
 
 fn send(message: ToController) -> HostCommand {

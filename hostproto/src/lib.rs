@@ -44,6 +44,12 @@
 //! with another `Welcome`: the first time with `INVENTORY` and whole items, then with `SNAPSHOT`,
 //! and after [`limits::COMPLAINTS_MAX`] in a row the stream ends.
 //!
+//! When the host has all it was sent, the controller may send a `Check`: the revision, and one
+//! [digest](digest::contents) of all contents. The host compares, and says that it matches or gives
+//! the digest of each item. Then a batch that *repairs* follows, with the items that differ, whole, and
+//! the acknowledgement tells which members were wrong. Until the answer is there nothing else is sent,
+//! so that both speak of one revision; what changes meanwhile is pending (guarantee G13).
+//!
 //! An item has a version: the revision of its last change. Between two changes it is the same for
 //! every host, so its full form and each of its deltas are encoded once ([`log::ChangeLog`]) and
 //! the bytes are shared by all batches that carry them.
@@ -52,7 +58,8 @@
 //!
 //! * [`wire`]: what `proto/spanwire/host/v1/host.proto` generates.
 //! * [`codec`]: items, deltas and keys to bytes and back. Every decoder is total.
-//! * [`digest`]: one number for a set of keys and versions.
+//! * [`digest`]: one number for a set of keys and versions, and one for contents.
+//! * [`check`]: what a check of a host's view found.
 //! * [`log`]: deltas and full items, encoded once, within bounds.
 //! * [`source`]: what a session reads from, and its implementation over the engine.
 //! * [`controller_session`], [`host_session`]: both ends.
@@ -61,6 +68,7 @@
 //! * [`staging`]: updates onto a view, whole or not at all.
 //! * [`limits`]: every bound of the protocol, in one place.
 
+pub mod check;
 pub mod codec;
 pub mod controller_session;
 pub mod digest;
@@ -85,6 +93,7 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 /// The version of the protocol that both ends speak.
 pub const PROTOCOL_VERSION: u32 = 2;
 
+pub use check::{CheckReport, Difference, Found, Members};
 pub use codec::{Change, DecodeError, ItemUpdate, decode_update};
 pub use controller_session::{ControllerSession, SessionEvent, SessionStatus};
 pub use host_session::{HeldView, HostCommand, HostIdentity, HostSession, ViewChange};

@@ -34,6 +34,18 @@ pub const INVENTORY_MESSAGE_ENTRIES_MAX: usize = 8 * 1024;
 /// The most entries in one inventory.
 pub const INVENTORY_ENTRIES_MAX: usize = 2 * 1024 * 1024;
 
+/// The most entries in one message of a check's result.
+pub const CHECK_MESSAGE_ENTRIES_MAX: usize = INVENTORY_MESSAGE_ENTRIES_MAX;
+/// The most items that an acknowledgement, or the report of a check, tells the differences of; the rest
+/// is counted.
+pub const DIFFERENCES_MAX: usize = 100;
+/// The most members that are told of one item on each side; the rest is counted.
+pub const DIFFERENCE_MEMBERS_MAX: usize = 10;
+/// The longest text of a member, in bytes. Longer ones are cut.
+pub const DIFFERENCE_TEXT_BYTES_MAX: usize = 96;
+/// The most digests of contents that a change log keeps.
+pub const CONTENTS_MAX: usize = 1024 * 1024;
+
 /// The most rejections in one acknowledgement; the rest is counted.
 pub const REJECTIONS_MAX: usize = 1000;
 /// The most findings in one drift report.
@@ -67,5 +79,11 @@ const _: () = {
     assert!(spanwire_topology::model::POLICY_SIZE_MAX * 12 < UPDATE_BYTES_MAX);
     // A key and two varints take less than 64 bytes.
     assert!(INVENTORY_MESSAGE_ENTRIES_MAX * 64 < HOST_MESSAGE_BYTES_MAX);
-    assert!(REJECTIONS_MAX * (DETAIL_BYTES_MAX + 64) < HOST_MESSAGE_BYTES_MAX);
+    assert!(CHECK_MESSAGE_ENTRIES_MAX * 64 < HOST_MESSAGE_BYTES_MAX);
+    // An acknowledgement carries rejections and repairs.
+    assert!(
+        REJECTIONS_MAX * (DETAIL_BYTES_MAX + 64)
+            + DIFFERENCES_MAX * (2 * DIFFERENCE_MEMBERS_MAX * (DIFFERENCE_TEXT_BYTES_MAX + 4) + 64)
+            < HOST_MESSAGE_BYTES_MAX
+    );
 };

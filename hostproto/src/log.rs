@@ -3,7 +3,10 @@
 mod cache;
 
 use crate::codec::{encode_delta, encode_full};
-use crate::limits::{CACHE_BYTES_MAX_DEFAULT, LOG_BYTES_MAX_DEFAULT, LOG_DELTAS_PER_ITEM_MAX};
+use crate::digest;
+use crate::limits::{
+    CACHE_BYTES_MAX_DEFAULT, CONTENTS_MAX, LOG_BYTES_MAX_DEFAULT, LOG_DELTAS_PER_ITEM_MAX,
+};
 use bytes::Bytes;
 use cache::FullCache;
 use foldhash::fast::FixedState;
@@ -68,6 +71,8 @@ pub struct ChangeLog {
     /// Keys and versions of all deltas in the order in which they came; also of some that are gone.
     order: VecDeque<(ItemKey, Revision)>,
     cache: FullCache,
+    /// Digests of the present items, of those that hosts were checked by.
+    contents: HashMap<ItemKey, u64, FixedState>,
     delta_bytes_max: usize,
     stats: LogStats,
 }
@@ -85,6 +90,7 @@ impl ChangeLog {
             chains: HashMap::default(),
             order: VecDeque::new(),
             cache: FullCache::new(full_bytes_max),
+            contents: HashMap::default(),
             delta_bytes_max,
             stats: LogStats::default(),
         }
@@ -96,6 +102,7 @@ impl ChangeLog {
         self.chains.clear();
         self.order.clear();
         self.cache.clear();
+        self.contents.clear();
         self.stats.delta_bytes = 0;
         self.stats.deltas = 0;
     }
@@ -105,6 +112,9 @@ impl ChangeLog {
     pub fn record(&mut self, revision: Revision, change: &ItemChange) {
         let ItemChange { key, previous_version, kind } = change;
         self.cache.forget(*key);
+        if !self.contents.is_empty() {
+            self.contents.remove(key);
+        }
         match kind {
             ItemChangeKind::Created | ItemChangeKind::Replaced | ItemChangeKind::Removed => {
                 self.drop_chain(*key);
@@ -153,6 +163,26 @@ impl ChangeLog {
         self.stats.fulls_encoded += 1;
         self.stats.fulls_evicted += self.cache.insert(key, version, full.clone());
         Some((version, full))
+    }
+
+    /// The digest of the present item, kept until it changes: one for all hosts that are checked.
+    /// `item` is asked only if it is not known. `None` if `item` gives none.
+    pub fn content(
+        &mut self,
+        key: ItemKey,
+        item: impl FnOnce() -> Option<VersionedItem>,
+    ) -> Option<u64> {
+        if let Some(content) = self.contents.get(&key) {
+            return Some(*content);
+        }
+        // Not by way of the cache: it is for what hosts are sent, and a check of many would empty it.
+        let VersionedItem { version, item } = item()?;
+        let content = digest::content(&encode_full(key, version, &item));
+        if self.contents.len() >= CONTENTS_MAX {
+            self.contents.clear();
+        }
+        self.contents.insert(key, content);
+        Some(content)
     }
 
     /// What brings an item from its state at revision `held` to the present one: deltas or the

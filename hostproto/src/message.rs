@@ -57,6 +57,9 @@ pub struct Hello {
     pub agent_version: String,
     /// Name of the datapath driver.
     pub datapath: String,
+    /// The [version](crate::digest::CHECK_VERSION) of the digests that the host can be checked by; 0 if
+    /// by none.
+    pub check_version: u32,
 }
 
 impl Hello {
@@ -90,6 +93,7 @@ impl Hello {
             agent_version,
             datapath,
             attempt,
+            check_version,
         } = hello;
         if let Err(error) = check_name("host name", &host) {
             let found = error.to_string();
@@ -110,7 +114,17 @@ impl Hello {
             });
         }
         let host = host.into();
-        Ok(Hello { host, instance, attempt, cluster_id, revision, digest, agent_version, datapath })
+        Ok(Hello {
+            host,
+            instance,
+            attempt,
+            cluster_id,
+            revision,
+            digest,
+            agent_version,
+            datapath,
+            check_version,
+        })
     }
 
     /// For the wire.
@@ -124,6 +138,7 @@ impl Hello {
             digest,
             agent_version,
             datapath,
+            check_version,
         } = self;
         wire::Hello {
             protocol_version: PROTOCOL_VERSION,
@@ -135,6 +150,7 @@ impl Hello {
             agent_version: cut(agent_version, AGENT_TEXT_BYTES_MAX).to_owned(),
             datapath: cut(datapath, AGENT_TEXT_BYTES_MAX).to_owned(),
             attempt: *attempt,
+            check_version: *check_version,
         }
     }
 }
@@ -234,7 +250,7 @@ pub(crate) fn cut_detail(text: &str) -> &str {
 }
 
 /// The longest beginning of at most so many bytes.
-fn cut(text: &str, max: usize) -> &str {
+pub(crate) fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
@@ -253,6 +269,7 @@ mod tests {
             digest: 11,
             agent_version: "0.1.0".to_owned(),
             datapath: "record".to_owned(),
+            check_version: 1,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a session reads from.
 
+use crate::digest;
 use crate::log::{ChangeLog, Updates};
 use crate::message::ClusterId;
 use bytes::Bytes;
@@ -23,6 +24,10 @@ pub trait ViewSource {
     /// What brings an item from its state at revision `held` to the present one: deltas or the
     /// whole, whichever is smaller. `None` if there is no such item.
     fn updates(&mut self, key: ItemKey, held: Revision) -> Option<Updates>;
+    /// The digest of an item as a whole ([`digest::content`]); `None` if there is no such item.
+    fn content(&mut self, key: ItemKey) -> Option<u64> {
+        self.full(key).map(|(_, encoded)| digest::content(&encoded))
+    }
 }
 
 /// The source of a host over the engine and the change log.
@@ -57,5 +62,9 @@ impl ViewSource for EngineSource<'_> {
 
     fn updates(&mut self, key: ItemKey, held: Revision) -> Option<Updates> {
         self.log.updates_or_full(key, held, || self.engine.item(key))
+    }
+
+    fn content(&mut self, key: ItemKey) -> Option<u64> {
+        self.log.content(key, || self.engine.item(key))
     }
 }

@@ -3,8 +3,9 @@
 //! Updates are decoded and checked against the view one by one, as they arrive, and kept aside. The
 //! view itself is touched only when all of them are there and fit, by steps that cannot fail.
 
+use crate::check::{Difference, Found, Members};
 use crate::codec::{Change, DecodeError, ItemUpdate, addresses_in, decode_update};
-use crate::limits::{BATCH_ADDRESSES_MAX, BATCH_BYTES_MAX, BATCH_UPDATES_MAX};
+use crate::limits::{BATCH_ADDRESSES_MAX, BATCH_BYTES_MAX, BATCH_UPDATES_MAX, DIFFERENCES_MAX};
 use bytes::Bytes;
 use spanwire_topology::model::Revision;
 use spanwire_topology::view::{HostView, Item, ItemDelta, ItemKey, Locator, VersionedItem};
@@ -48,6 +49,8 @@ pub fn apply_updates<'a>(
 pub struct Staging {
     to: Revision,
     replace: bool,
+    /// Whether items may have versions that are not newer than those held.
+    repair: bool,
     /// The items as they will be; `None` for those that will be gone.
     items: BTreeMap<ItemKey, Option<VersionedItem>>,
     updates: usize,
@@ -59,7 +62,37 @@ impl Staging {
     /// Nothing staged, for a view at the revision `to`. With `replace`, what is not staged will be
     /// gone.
     pub fn new(to: Revision, replace: bool) -> Staging {
-        Staging { to, replace, items: BTreeMap::new(), updates: 0, bytes: 0, addresses: 0 }
+        Staging {
+            to,
+            replace,
+            repair: false,
+            items: BTreeMap::new(),
+            updates: 0,
+            bytes: 0,
+            addresses: 0,
+        }
+    }
+
+    /// Nothing staged, for a batch that repairs what a check found: the versions held may be wrong, as
+    /// everything else.
+    pub fn of_repair(to: Revision) -> Staging {
+        Staging { repair: true, ..Staging::new(to, false) }
+    }
+
+    /// How what is staged differs from what is held: the first [`DIFFERENCES_MAX`] items.
+    pub fn differences(&self, held: &HostView) -> Vec<Difference> {
+        let items = self.items.iter();
+        let differences = items.filter_map(|(key, wanted)| {
+            let (found, members) = match (held.items.get(key), wanted) {
+                (Some(held), Some(wanted)) if held == wanted => return None,
+                (Some(held), Some(wanted)) => (Found::Differs, Members::compare(held, wanted)),
+                (Some(_), None) => (Found::Extra, Members::default()),
+                (None, Some(_)) => (Found::Missing, Members::default()),
+                (None, None) => return None,
+            };
+            Some(Difference { key: *key, found, members })
+        });
+        differences.take(DIFFERENCES_MAX).collect()
     }
 
     /// Checks an encoded update against the view and what is already staged, and keeps it. After an
@@ -121,7 +154,7 @@ impl Staging {
             }
             Change::Full(item) => {
                 self.check_first(key)?;
-                let held = held.items.get(&key).filter(|_| !self.replace);
+                let held = held.items.get(&key).filter(|_| !self.replace && !self.repair);
                 if let Some(held) = held.filter(|held| held.version > version) {
                     return Err(format!("version {} is held, and {version} sent", held.version));
                 }

@@ -47,7 +47,8 @@ fn any_action() -> impl Strategy<Value = Action> {
         1 => host.clone().prop_map(Action::RestartAgent),
         1 => replica.prop_map(Action::RestartReplica),
         1 => host.clone().prop_map(Action::Damage),
-        1 => host.prop_map(Action::Repair),
+        1 => host.clone().prop_map(Action::Repair),
+        3 => host.prop_map(Action::Check),
         3 => Just(Action::Wait),
     ]
 }
@@ -68,6 +69,31 @@ proptest! {
         world.heal();
         world.check_converged();
         world.check_reconnect_is_free();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// Guarantee G13.
+    #[test]
+    fn a_check_finds_what_is_wrong_and_repairs_just_that(
+        actions in prop::collection::vec(any_action(), 0..60),
+        host in 0usize..2,
+        wrong in prop::collection::vec(0usize..6, 0..4),
+        meanwhile in prop::collection::vec(any_mutation(), 0..3),
+    ) {
+        let mut world = World::new(1 << 20);
+        // Something to be wrong about.
+        world.act(&Action::Change((0..6).map(|item| Mutation::Toggle { item, number: 1 }).collect()));
+        world.act(&Action::Change(
+            (0..12).map(|n| Mutation::Span { host: n / 6, item: n % 6 }).collect(),
+        ));
+        for action in &actions {
+            world.act(action);
+        }
+        world.heal();
+        world.check_finds(host, &wrong, &meanwhile);
     }
 }
 
@@ -101,6 +127,8 @@ fn the_histories_reach_every_corner() {
         "resume by inventory",
         "resume by snapshot",
         "replica behind the host",
+        "check",
+        "checked",
         "complaint",
         "empty batch",
         "refused",

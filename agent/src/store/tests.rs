@@ -46,7 +46,16 @@ impl Model {
         let from = self.view.revision;
         let changed = apply_updates(&mut self.view, to, replace, &updates).unwrap();
         let view = Arc::new(self.view.clone());
-        ViewChange { cluster_id: CLUSTER, view, changed, from, to, replace, updates }
+        ViewChange {
+            cluster_id: CLUSTER,
+            view,
+            changed,
+            from,
+            to,
+            replace,
+            updates,
+            repaired: Vec::new(),
+        }
     }
 
     fn held(&self) -> Option<HeldView> {
@@ -435,4 +444,22 @@ proptest! {
         prop_assert_eq!(place.open().held, model.held());
         prop_assert_eq!(place.asides(), 0);
     }
+}
+
+/// What a check finds to be wrong has the right version, and the revision does not move: it is stored
+/// all the same.
+#[test]
+fn a_repair_is_stored_at_the_same_revision() {
+    let (place, mut model) = mk_place();
+    let mut opened = place.open();
+    let repaired = full(shard(5), 3, &addresses(2..7));
+    let change = model.step(3, false, vec![repaired]);
+    opened.store.write(&ViewChange { replace: true, ..change }).unwrap();
+    drop(opened);
+    assert_eq!(place.open().held, model.held());
+    // Also without the mark of a replacement, as after a complaint.
+    let mut opened = place.open();
+    opened.store.write(&model.step(3, false, vec![full(shard(5), 3, &addresses(1..3))])).unwrap();
+    drop(opened);
+    assert_eq!(place.open().held, model.held());
 }

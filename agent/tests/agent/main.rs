@@ -12,9 +12,11 @@ use spanwire_agent::{
 };
 use spanwire_hostproto::wire::host_message::Message as FromHost;
 use spanwire_hostproto::wire::{
-    controller_message::Message as FromController, refused::Reason, welcome::Resume,
+    self, BatchPart, controller_message::Message as FromController, refused::Reason,
+    welcome::Resume,
 };
-use spanwire_topology::view::HostView;
+use spanwire_hostproto::{codec, digest};
+use spanwire_topology::view::{HostView, Item};
 use std::time::{Duration, Instant};
 use support::*;
 use tokio_util::sync::CancellationToken;
@@ -321,6 +323,54 @@ async fn drift_is_reported_and_counted() {
     assert_eq!((drift.findings.len(), drift.repaired_total), (1, 3));
     let status = bench.wait_status("told", |status| status.findings == [broken.to_string()]).await;
     assert_eq!(status.repaired_total, 3);
+    bench.stop().await;
+}
+
+/// Guarantee G13.
+#[tokio::test]
+async fn a_check_compares_contents_and_a_repair_reaches_datapath_and_disk() {
+    let (mut controller, mut bench, mut model, mut stream) = mk_following().await;
+    let check = |model: &Model| {
+        let items = model.view.items.iter();
+        let contents = items.map(|(key, held)| {
+            digest::content(&codec::encode_full(*key, held.version, &held.item))
+        });
+        FromController::Check(wire::Check { revision: 3, digest: digest::contents(contents) })
+    };
+    stream.send(check(&model)).await;
+    let FromHost::Check(result) = stream.next().await else { panic!("no result") };
+    assert_eq!((result.revision, result.matches, result.entries.len()), (3, true, 0));
+    // The shard should have another member at the very version that is held.
+    let members = Item::Shard([1, 2, 9].map(address).to_vec());
+    let held = model.view.items.get_mut(&shard()).unwrap();
+    held.item = std::sync::Arc::new(members.clone());
+    stream.send(check(&model)).await;
+    let FromHost::Check(result) = stream.next().await else { panic!("no result") };
+    assert_eq!((result.matches, result.entries.len(), result.last), (false, 2, true));
+    let updates = vec![codec::encode_full(shard(), 3, &members)];
+    let repair = Step { from: 3, to: 3, replace: false, updates };
+    let part = BatchPart { repair: true, ..repair.part(0, true, repair.updates.clone()) };
+    bench.datapath.script.lock().applied.clear();
+    stream.send(FromController::Part(part)).await;
+    let ack = stream.ack().await;
+    assert_eq!(ack.revision, 3);
+    let [repaired] = &ack.repaired[..] else { panic!("{ack:?}") };
+    assert_eq!((&*repaired.extra[0], &*repaired.missing[0]), ("10.0.0.3", "10.0.0.9"));
+    assert_eq!(bench.datapath.script.lock().applied, [(3, Some(1))]);
+    let in_force = bench.datapath.record.view();
+    assert_eq!(*in_force.items[&shard()].item, members);
+    // A restart comes back to what was repaired, at the same revision.
+    bench.stop().await;
+    drop(stream);
+    bench.restart();
+    let (mut stream, hello) = controller.welcome(Resume::Current, 3).await;
+    assert_eq!(hello.revision, 3);
+    stream.ack().await;
+    let in_force = bench.datapath.record.view();
+    assert_eq!(*in_force.items[&shard()].item, members);
+    stream.send(check(&model)).await;
+    let FromHost::Check(result) = stream.next().await else { panic!("no result") };
+    assert!(result.matches);
     bench.stop().await;
 }
 

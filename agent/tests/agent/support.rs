@@ -171,6 +171,7 @@ impl Step {
             last,
             replace: self.replace,
             updates,
+            repair: false,
         }
     }
 }

@@ -314,7 +314,7 @@ fn count(host: &Host, held: &HostView, endpoint: &str, message: &wire::Controlle
                 }
             }
         }
-        Some(Message::Refused(_)) | None => {}
+        Some(Message::Check(_) | Message::Refused(_)) | None => {}
     }
 }
 

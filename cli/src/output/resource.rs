@@ -81,9 +81,9 @@ fn table(
 
 const HOST_HEADINGS: [&str; 7] =
     ["VTEP", "AGENT", "SINCE", "VERSION", "REALIZED", "LAG", "REJECTED"];
-const HOST_HEADINGS_WIDE: [&str; 12] = [
+const HOST_HEADINGS_WIDE: [&str; 13] = [
     "VTEP", "AGENT", "SINCE", "VERSION", "REALIZED", "LAG", "REJECTED", "DATAPATH", "REPLICA",
-    "SENT", "BATCHES", "DRIFT",
+    "SENT", "BATCHES", "DRIFT", "REPAIRED",
 ];
 
 fn headings_of(kind: Kind, wide: bool) -> &'static [&'static str] {
@@ -157,6 +157,7 @@ fn host_cells(vtep: String, agent: Option<&HostAgentStatus>, wide: bool) -> Vec<
             super::render::bytes(agent.bytes_sent),
             agent.batches_sent.to_string(),
             agent.drift_repaired.to_string(),
+            agent.check_repaired.to_string(),
         ]);
     }
     row

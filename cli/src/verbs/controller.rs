@@ -32,6 +32,10 @@ pub(crate) struct ControllerArgs {
     /// Address and port of the Prometheus metrics [default: none].
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<SocketAddr>,
+    /// Seconds between two checks of what a host holds: what differs from what it should hold is repaired.
+    /// 0 for none but those of `spanwire host check` [default: 600].
+    #[arg(long, value_name = "SECONDS")]
+    host_check_seconds: Option<u64>,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -62,6 +66,7 @@ fn config(args: &ControllerArgs) -> Result<Config, Failure> {
     config.advertise = args.advertise.clone().or(config.advertise);
     config.join |= args.join;
     config.metrics_listen = args.metrics_listen.or(config.metrics_listen);
+    config.host_check_seconds = args.host_check_seconds.unwrap_or(config.host_check_seconds);
     Ok(config)
 }
 

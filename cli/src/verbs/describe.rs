@@ -125,6 +125,16 @@ fn agent_text(agent: &wire::HostAgentStatus) -> String {
     if agent.drift_repaired > 0 {
         line("drift", format!("{} repaired, last: {}", agent.drift_repaired, agent.drift_last));
     }
+    if agent.checks > 0 {
+        let mut checks = format!("{} on this connection", agent.checks);
+        if agent.check_repaired > 0 {
+            checks.push_str(&format!(", {} items repaired", agent.check_repaired));
+        }
+        if !agent.check_last.is_empty() {
+            checks.push_str(&format!(", in the last: {}", agent.check_last));
+        }
+        line("checks", checks);
+    }
     text
 }
 

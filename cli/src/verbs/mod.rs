@@ -7,6 +7,7 @@ pub(crate) mod delete;
 pub(crate) mod describe;
 pub(crate) mod explain;
 pub(crate) mod get;
+pub(crate) mod host;
 pub(crate) mod host_view;
 pub(crate) mod impact;
 pub(crate) mod import;
@@ -47,6 +48,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Explain(args) => block_on(explain::run(global, args)),
         Verb::Verdict(args) => block_on(verdict::run(global, args)),
         Verb::Span(args) => block_on(span::run(global, args)),
+        Verb::Host(args) => host::run(global, args),
         Verb::HostView(args) => block_on(host_view::run(global, args)),
         Verb::Impact(args) => block_on(impact::run(global, args)),
         Verb::Lint(args) => block_on(lint::run(global, args)),

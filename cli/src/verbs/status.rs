@@ -126,6 +126,7 @@ pub(super) fn host_to_json(host: &wire::HostAgentStatus) -> serde_json::Value {
         "datapath": host.datapath, "realizedRevision": host.realized_revision,
         "viewRevision": host.view_revision, "rejections": rejections,
         "driftRepaired": host.drift_repaired, "driftLast": host.drift_last,
+        "checks": host.checks, "checkRepaired": host.check_repaired, "checkLast": host.check_last,
         "bytesSent": host.bytes_sent, "batchesSent": host.batches_sent, "replica": host.replica,
     })
 }

@@ -10,6 +10,7 @@
 //! | `lint` | Lint, and the warnings of Apply and Delete |
 //! | `realized` | WaitRealized |
 //! | `status` | HostStatus |
+//! | `check` | HostCheck |
 //! | `cluster` | ClusterStatus, ChangeMembers, TransferLeadership |
 //! | `backup` | Backup |
 //! | `host` | Subscribe |
@@ -21,6 +22,7 @@
 //! serve connections never wait for the state.
 
 mod backup;
+mod check;
 mod cluster;
 mod host;
 mod host_streams;
@@ -41,7 +43,8 @@ pub use not_yet::NotYet;
 
 use crate::core::CoreHandle;
 use crate::limits::{
-    BACKUPS_MAX, DRY_RUNS_MAX, LINTS_MAX, PAST_REBUILDS_MAX, WAITS_MAX, WATCHES_MAX,
+    BACKUPS_MAX, DRY_RUNS_MAX, HOST_CHECKS_MAX, LINTS_MAX, PAST_REBUILDS_MAX, WAITS_MAX,
+    WATCHES_MAX,
 };
 use crate::past::Past;
 use crate::peer::PeerClients;
@@ -73,6 +76,7 @@ pub struct AdminService {
     watches: Arc<Semaphore>,
     waits: Arc<Semaphore>,
     backups: Arc<Semaphore>,
+    checks: Arc<Semaphore>,
     peers: PeerClients,
 }
 
@@ -98,6 +102,7 @@ impl AdminService {
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             waits: Arc::new(Semaphore::new(WAITS_MAX)),
             backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
+            checks: Arc::new(Semaphore::new(HOST_CHECKS_MAX)),
             peers: PeerClients::default(),
         }
     }
@@ -287,6 +292,13 @@ impl wire::admin_server::Admin for AdminService {
         request: Request<wire::HostStatusRequest>,
     ) -> Answer<wire::HostStatusResponse> {
         self.reading(&request)?.process_host_status(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn host_check(
+        &self,
+        request: Request<wire::HostCheckRequest>,
+    ) -> Answer<wire::HostCheckResponse> {
+        self.reading(&request)?.process_host_check(request.into_inner()).await.map(Response::new)
     }
 
     async fn cluster_status(

@@ -3,8 +3,8 @@
 
 use super::message::PEER_VERSION;
 use crate::limits::{
-    PEER_ANSWER_BYTES_MAX, PEER_CALL_CONNECT_WAIT, PEER_CALL_WAIT, PEER_CALLS_MAX, PEER_HOSTS_WAIT,
-    PEER_KEEPALIVE_INTERVAL, PEER_KEEPALIVE_WAIT,
+    PEER_ANSWER_BYTES_MAX, PEER_CALL_CONNECT_WAIT, PEER_CALL_WAIT, PEER_CALLS_MAX,
+    PEER_HOST_CHECK_WAIT, PEER_HOSTS_WAIT, PEER_KEEPALIVE_INTERVAL, PEER_KEEPALIVE_WAIT,
 };
 use crate::state::{check_address, wire};
 use futures::StreamExt as _;
@@ -134,6 +134,20 @@ impl PeerClients {
         let mut client = AdminClient::new(self.channel(address)?);
         let asked = client.cluster_status(admin::ClusterStatusRequest {});
         call(address, "ask for the cluster's members", PEER_CALL_WAIT, asked).await
+    }
+
+    /// Has the replica at an address check a host that is connected to it.
+    ///
+    /// # Errors
+    /// If it does not answer, or cannot do it.
+    pub async fn host_check(
+        &self,
+        address: &str,
+        host: String,
+    ) -> Result<admin::HostCheckResponse, PeerCallError> {
+        let mut client = AdminClient::new(self.channel(address)?);
+        let asked = client.host_check(admin::HostCheckRequest { host, here: true });
+        call(address, "check a host", PEER_HOST_CHECK_WAIT, asked).await
     }
 
     /// Asks several replicas for their hosts, [`PEER_CALLS_MAX`] at one time, and gives each answer to

@@ -53,6 +53,8 @@ fn to_session(report: HostReport, brief: bool) -> wire::HostSession {
         status.agent_version.clear();
         status.datapath.clear();
         status.drift_last.clear();
+        status.check_last.clear();
+        (status.checks, status.check_repaired) = (0, 0);
         (status.drift_repaired, status.bytes_sent, status.batches_sent) = (0, 0, 0);
         // That there are some matters: what they are about has its place in them.
         status.rejections.iter_mut().for_each(|rejection| rejection.reason.clear());

@@ -6,7 +6,7 @@ use crate::shared::Shared;
 use crate::telemetry;
 use parking_lot::Mutex;
 use spanwire_hostproto::{
-    ControllerSession, EngineSource, Hello, SessionEvent, SessionStatus, wire,
+    CheckReport, ControllerSession, EngineSource, Hello, SessionEvent, SessionStatus, wire,
 };
 use spanwire_topology::Engine;
 use spanwire_topology::engine::HostId;
@@ -100,6 +100,22 @@ impl Connection {
     pub(crate) fn process_behind(&self, detail: &str) {
         self.session().process_behind(detail);
         self.wake();
+    }
+
+    /// Asks for a check of what the host holds: see
+    /// [`ControllerSession::request_check`].
+    ///
+    /// # Errors
+    /// Why this host cannot be checked.
+    pub fn request_check(&self) -> Result<u64, String> {
+        let number = self.session().request_check()?;
+        self.wake();
+        Ok(number)
+    }
+
+    /// What the check with a number, or a later one, found; `None` if it has not ended yet.
+    pub fn check_report(&self, number: u64) -> Option<CheckReport> {
+        self.session().last_check().filter(|report| report.number >= number).cloned()
     }
 
     pub(super) fn session(&self) -> SessionGuard<'_> {
@@ -292,18 +308,35 @@ pub fn process_message(
     match event {
         SessionEvent::None => {}
         SessionEvent::Acknowledged { revision } => {
-            telemetry::host_realized(&connection.name, revision);
-            if let Some(took) = connection.convergence.process_acknowledged(connection.now()) {
-                shared.metrics.host_convergence_seconds.observe(took.as_secs_f64());
+            process_acknowledged(shared, connection, revision);
+            shared.publisher.process_progress();
+        }
+        SessionEvent::Checked(report) => {
+            shared.metrics.host_checks.inc();
+            shared.metrics.host_check_repairs.inc_by(report.found() as u64);
+            if report.repaired_at > 0 {
+                process_acknowledged(shared, connection, report.repaired_at);
+            }
+            if report.found() > 0 {
+                telemetry::host_repaired(&connection.name, &report);
             }
             shared.publisher.process_progress();
         }
         SessionEvent::Drifted(drift) => telemetry::host_drifted(&connection.name, &drift),
         SessionEvent::Complained { detail } => {
             telemetry::host_complained(&connection.name, &detail);
+            // Whoever waits for a check waits in vain.
+            shared.publisher.process_progress();
         }
         SessionEvent::Refused { detail } => {
             telemetry::host_broke_protocol(&connection.name, &detail);
         }
+    }
+}
+
+fn process_acknowledged(shared: &Shared, connection: &Connection, revision: Revision) {
+    telemetry::host_realized(&connection.name, revision);
+    if let Some(took) = connection.convergence.process_acknowledged(connection.now()) {
+        shared.metrics.host_convergence_seconds.observe(took.as_secs_f64());
     }
 }

@@ -20,8 +20,8 @@ mod realized;
 mod report;
 
 pub use connection::{Connection, Serving, process_message};
-pub(crate) use realized::why_behind;
 pub use realized::{Assessment, HostReport, Missing, Scope};
+pub(crate) use realized::{object_of, why_behind};
 
 use crate::planted::{self, Bug};
 use parking_lot::Mutex;

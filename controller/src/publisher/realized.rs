@@ -103,7 +103,7 @@ pub(crate) fn why_behind(realized: Revision, phase: &str, pending: u32) -> Strin
 }
 
 /// The object that an item is made of, where there is one.
-pub(super) fn object_of(engine: &Engine, item: ItemKey) -> Option<ObjectKey> {
+pub(crate) fn object_of(engine: &Engine, item: ItemKey) -> Option<ObjectKey> {
     match item {
         ItemKey::Port(uid) | ItemKey::Policy(uid) | ItemKey::Blocks(uid) => engine.key_of(uid),
         ItemKey::Shard { group, .. } => engine.key_of(group),

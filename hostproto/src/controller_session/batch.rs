@@ -1,6 +1,7 @@
 //! Batches: cut from a source at one moment, and divided into parts.
 
 use super::pending::Pending;
+use crate::check::Found;
 use crate::codec::encode_removed;
 use crate::limits::{PART_BYTES_TARGET, PART_UPDATES_MAX, UPDATE_BYTES_MAX};
 use crate::message::Rejection;
@@ -67,6 +68,53 @@ impl<'a, S: ViewSource> BatchCutter<'a, S> {
                 }
                 (None, Some((key, _))) => self.add_full(key, false),
                 (Some(_), Some(_)) | (None, None) => {}
+            }
+        }
+    }
+
+    /// What differs between the view and the contents that the host holds, sorted by key: whole, for of
+    /// what is held nothing is certain. Returns as well what differs without being pending.
+    pub(super) fn cut_repair(
+        mut self,
+        held: &[(ItemKey, u64)],
+        pending: &BTreeMap<ItemKey, Pending>,
+    ) -> (Vec<Bytes>, Vec<(ItemKey, Found)>) {
+        self.withheld.retain(|key, _| !pending.contains_key(key));
+        let wanted: Vec<ItemKey> =
+            self.source.host_items().into_iter().map(|(key, _)| key).collect();
+        let mut found = Vec::new();
+        let (mut held, mut wanted) = (held.iter().peekable(), wanted.iter().peekable());
+        loop {
+            let order = match (held.peek(), wanted.peek()) {
+                (Some((held, _)), Some(wanted)) => held.cmp(wanted),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return (self.updates, found),
+            };
+            let of_held = held.next_if(|_| order != Ordering::Greater).copied();
+            let of_wanted = wanted.next_if(|_| order != Ordering::Less).copied();
+            // What is too large to be sent is not held rightly.
+            let of_wanted = of_wanted.filter(|key| !self.withheld.contains_key(key));
+            let (key, how) = match (of_held, of_wanted) {
+                (Some((key, content)), Some(_)) => {
+                    if self.source.content(key) == Some(content) {
+                        continue;
+                    }
+                    self.add_full(key, true);
+                    (key, Found::Differs)
+                }
+                (Some((key, _)), None) => {
+                    self.updates.push(encode_removed(key));
+                    (key, Found::Extra)
+                }
+                (None, Some(key)) => {
+                    self.add_full(key, false);
+                    (key, Found::Missing)
+                }
+                (None, None) => continue,
+            };
+            if !pending.contains_key(&key) {
+                found.push((key, how));
             }
         }
     }
@@ -139,6 +187,7 @@ pub(super) fn to_parts(
         last: false,
         replace,
         updates: Vec::new(),
+        repair: false,
     };
     let mut parts = VecDeque::new();
     let (mut part, mut bytes) = (mk_part(0), 0);

@@ -1,5 +1,6 @@
 //! What a session tells its shell and the operator.
 
+use crate::check::CheckReport;
 use crate::message::{Drift, Rejection};
 use spanwire_topology::model::{Revision, Text};
 use std::time::Duration;
@@ -16,6 +17,8 @@ pub enum SessionEvent {
     },
     /// The datapath had drifted and was put right.
     Drifted(Drift),
+    /// A check came to its end. If something had to be repaired, the host has acknowledged that.
+    Checked(CheckReport),
     /// The host could not use what it was sent. The session repairs it.
     Complained {
         /// Why, in the host's words.
@@ -41,6 +44,8 @@ pub enum SessionPhase {
     AwaitingAck,
     /// The host has all that was sent.
     Idle,
+    /// The host compares the contents of its view.
+    AwaitingCheck,
     /// Refused: there is nothing more to send after the refusal.
     Ended,
 }
@@ -54,6 +59,7 @@ impl SessionPhase {
             SessionPhase::Sending => "sending",
             SessionPhase::AwaitingAck => "awaiting-ack",
             SessionPhase::Idle => "idle",
+            SessionPhase::AwaitingCheck => "awaiting-check",
             SessionPhase::Ended => "ended",
         }
     }
@@ -94,4 +100,10 @@ pub struct SessionStatus {
     pub complaints: u64,
     /// The host's last drift report.
     pub drift: Drift,
+    /// Checks of its contents that came to their end.
+    pub checks: u64,
+    /// Items that they found to differ and repaired.
+    pub checks_repaired: u64,
+    /// The last check that ended, one way or another.
+    pub last_check: Option<CheckReport>,
 }

@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 const HERE: ClusterId = ClusterId([1; 16]);
-const NOW: Duration = Duration::from_secs(100);
+pub(super) const NOW: Duration = Duration::from_secs(100);
 
 /// Shards of one address; deltas reach back one version.
-struct Source {
-    revision: Revision,
-    items: BTreeMap<ItemKey, Revision>,
+pub(super) struct Source {
+    pub(super) revision: Revision,
+    pub(super) items: BTreeMap<ItemKey, Revision>,
     /// What encodes to more than a stream carries.
-    huge: Option<ItemKey>,
+    pub(super) huge: Option<ItemKey>,
 }
 
 fn address() -> IpAddr {
@@ -56,7 +56,7 @@ impl ViewSource for Source {
     }
 }
 
-fn shard(group: u64) -> ItemKey {
+pub(super) fn shard(group: u64) -> ItemKey {
     ItemKey::Shard { group: Uid(group), domain: Vni(1) }
 }
 
@@ -66,7 +66,7 @@ fn mk_source() -> Source {
     Source { revision: 10, items, huge: None }
 }
 
-fn mk_hello(cluster_id: Option<ClusterId>, revision: Revision, digest: u64) -> Hello {
+pub(super) fn mk_hello(cluster_id: Option<ClusterId>, revision: Revision, digest: u64) -> Hello {
     Hello {
         host: "host-01".into(),
         instance: 7,
@@ -76,18 +76,19 @@ fn mk_hello(cluster_id: Option<ClusterId>, revision: Revision, digest: u64) -> H
         digest,
         agent_version: "0.1.0".to_owned(),
         datapath: "record".to_owned(),
+        check_version: CHECK_VERSION,
     }
 }
 
-fn message(message: FromHost) -> wire::HostMessage {
+pub(super) fn message(message: FromHost) -> wire::HostMessage {
     wire::HostMessage { message: Some(message) }
 }
 
-fn ack(revision: Revision) -> wire::HostMessage {
+pub(super) fn ack(revision: Revision) -> wire::HostMessage {
     message(FromHost::Ack(wire::Ack { revision, ..Default::default() }))
 }
 
-fn complaint(revision: Revision) -> wire::HostMessage {
+pub(super) fn complaint(revision: Revision) -> wire::HostMessage {
     let detail = "it does not fit".to_owned();
     message(FromHost::Complaint(wire::Complaint { reason: 1, detail, revision }))
 }
@@ -106,7 +107,7 @@ fn drift() -> wire::HostMessage {
 }
 
 /// All that the session has to say now, in short.
-fn sent(session: &mut ControllerSession, source: &mut Source) -> Vec<String> {
+pub(super) fn sent(session: &mut ControllerSession, source: &mut Source) -> Vec<String> {
     let mut sent = Vec::new();
     while session.has_message(source.revision) {
         let Some(message) = session.next_message(source, NOW) else { break };
@@ -117,9 +118,11 @@ fn sent(session: &mut ControllerSession, source: &mut Source) -> Vec<String> {
             ToHost::Refused(refused) => {
                 format!("refused {:?}: {}", refused.reason(), refused.detail)
             }
+            ToHost::Check(check) => format!("check {}", check.revision),
             ToHost::Part(part) => {
                 let updates: Vec<String> = part.updates.iter().map(|bytes| show(bytes)).collect();
                 let replace = if part.replace { " all" } else { "" };
+                let replace = if part.repair { " repair" } else { replace };
                 let more = if part.last { "" } else { " ..." };
                 let (from, to) = (part.from_revision, part.to_revision);
                 format!("{from}-{to}{replace}: {}{more}", updates.join(" "))
@@ -140,7 +143,7 @@ fn show(update: &[u8]) -> String {
 }
 
 /// A session in each of the states, with the source it got there with.
-fn mk_session(phase: &str) -> (ControllerSession, Source) {
+pub(super) fn mk_session(phase: &str) -> (ControllerSession, Source) {
     let mut source = mk_source();
     let right = digest(source.host_items());
     let mut session = match phase {
@@ -471,7 +474,8 @@ fn rejections_and_drift_are_kept_for_the_operator() {
         reason: reason.to_owned(),
     };
     let rejections = vec![rejection(2, "no such device"), rejection(1, "too long")];
-    let refusing = wire::Ack { revision: 10, rejections, rejections_omitted: 3 };
+    let refusing =
+        wire::Ack { revision: 10, rejections, rejections_omitted: 3, ..Default::default() };
     session.process_message(message(FromHost::Ack(refusing)), NOW);
     let event = session.process_message(drift(), NOW);
     assert!(matches!(event, SessionEvent::Drifted(Drift { repaired_total: 3, .. })));
@@ -483,7 +487,7 @@ fn rejections_and_drift_are_kept_for_the_operator() {
     session.process_message(ack(10), NOW);
     assert_eq!(session.status().rejections, []);
     let bad = wire::Rejection { key: None, reason: String::new() };
-    let bad = wire::Ack { revision: 10, rejections: vec![bad], rejections_omitted: 0 };
+    let bad = wire::Ack { revision: 10, rejections: vec![bad], ..Default::default() };
     let event = session.process_message(message(FromHost::Ack(bad)), NOW);
     let detail = "bad acknowledgement: key is missing".to_owned();
     assert_eq!(event, SessionEvent::Refused { detail });

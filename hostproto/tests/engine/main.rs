@@ -284,6 +284,7 @@ fn see(seen: &mut BTreeMap<&'static str, usize>, message: &wire::ControllerMessa
     let mut see = |corner| *seen.entry(corner).or_default() += 1;
     match message.message.as_ref().unwrap() {
         Message::Welcome(welcome) => see(welcome.resume().as_str_name()),
+        Message::Check(_) => see("check"),
         Message::Refused(refused) => see(refused.reason().as_str_name()),
         Message::Part(part) => {
             for update in &part.updates {

@@ -135,6 +135,16 @@ fn toggled(item: &Item, number: u8) -> (Item, ItemChangeKind) {
     }
 }
 
+/// The item with something in it that is not true.
+pub(crate) fn falsify(item: &Item) -> Item {
+    match item {
+        Item::Policy(policy) => {
+            Item::Policy(PolicyItem { tier: policy.tier ^ 1, ..policy.clone() })
+        }
+        item => toggled(item, 5).0,
+    }
+}
+
 impl History {
     pub(crate) fn new() -> History {
         // Revision 0 stands for nothing, so that a revision is an index.

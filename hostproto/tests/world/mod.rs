@@ -5,18 +5,19 @@ mod history;
 pub(crate) use history::Mutation;
 
 use bytes::Bytes;
-use history::{HOSTS, History, mk_source};
+use history::{HOSTS, History, falsify, mk_source};
 use prost::Message;
 use spanwire_hostproto::limits::CATCH_UP_WAIT;
 use spanwire_hostproto::wire::controller_message::Message as ToHost;
 use spanwire_hostproto::wire::welcome::Resume;
 use spanwire_hostproto::{
-    Change, ChangeLog, ClusterId, ControllerSession, HeldView, Hello, HostCommand, HostIdentity,
-    HostSession, Rejection, decode_update, wire,
+    Change, ChangeLog, CheckReport, ClusterId, ControllerSession, Found, HeldView, Hello,
+    HostCommand, HostIdentity, HostSession, Rejection, SessionEvent, decode_update, wire,
 };
 use spanwire_topology::model::{Revision, Uid};
 use spanwire_topology::view::ItemKey;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a host asks for a comparison.
@@ -59,6 +60,8 @@ pub(crate) enum Action {
     Damage(usize),
     /// A host asks for a comparison.
     Repair(usize),
+    /// The contents of a host are compared.
+    Check(usize),
     /// Time passes.
     Wait,
 }
@@ -92,6 +95,8 @@ struct Host {
     claimed: Revision,
     /// Whether a message to it was spoilt.
     spoilt: bool,
+    /// Items whose contents a test made wrong.
+    falsified: BTreeSet<ItemKey>,
 }
 
 pub(crate) struct World {
@@ -102,6 +107,8 @@ pub(crate) struct World {
     log_bytes_max: usize,
     instances: u64,
     seen: BTreeMap<&'static str, usize>,
+    /// What checks found.
+    reports: Vec<CheckReport>,
 }
 
 pub(crate) const CLUSTER: ClusterId = ClusterId([7; 16]);
@@ -131,6 +138,7 @@ impl World {
             newest_seen: 0,
             claimed: 0,
             spoilt: false,
+            falsified: BTreeSet::new(),
         };
         World {
             history: History::new(),
@@ -140,6 +148,7 @@ impl World {
             log_bytes_max,
             instances: 100,
             seen: BTreeMap::new(),
+            reports: Vec::new(),
         }
     }
 
@@ -178,6 +187,12 @@ impl World {
             Action::Repair(host) => {
                 let commands = self.hosts[*host].session.request_repair(REPAIR);
                 self.execute(*host, commands);
+            }
+            Action::Check(host) => {
+                if let Some(stream) = &mut self.hosts[*host].stream {
+                    // One that is refused is not checked any more.
+                    let _ = stream.session.request_check();
+                }
             }
             Action::Wait => {
                 self.now += CATCH_UP_WAIT;
@@ -283,6 +298,7 @@ impl World {
                 Resume::Snapshot => "resume by snapshot",
                 Resume::Unspecified => panic!("a welcome without a way to resume"),
             }),
+            ToHost::Check(_) => self.see("check"),
             ToHost::Refused(_) => self.see("refused"),
             ToHost::Part(part) => {
                 if !part.last {
@@ -335,7 +351,14 @@ impl World {
         }
         let Some(stream) = host.stream.as_mut() else { return false };
         let Some(message) = stream.to_controller.pop_front() else { return false };
-        stream.session.process_message(message, self.now);
+        if let SessionEvent::Checked(report) = stream.session.process_message(message, self.now) {
+            // Hosts hold the truth, unless a test falsified it.
+            if host.falsified.is_empty() {
+                assert_eq!(report.differences, [], "host {number}");
+            }
+            self.reports.push(report);
+            self.see("checked");
+        }
         true
     }
 
@@ -466,6 +489,84 @@ impl World {
             let stream = host.stream.as_ref().expect("a stream");
             assert_eq!(stream.session.realized_revision(newest), newest, "host {number}");
             assert_eq!(stream.session.status().rejections, []);
+        }
+    }
+
+    /// Makes the contents of items of a host wrong, at the right versions, as a defect of memory or disk
+    /// would; while it is checked, changes come. The check finds what is wrong, and nothing else is sent.
+    pub(crate) fn check_finds(&mut self, number: usize, wrong: &[usize], meanwhile: &[Mutation]) {
+        let newest = self.history.revision();
+        let truth = self.history.view(newest, number);
+        let Some(held) = self.hosts[number].disk.clone() else { return };
+        let mut view = (*held.view).clone();
+        let keys: Vec<ItemKey> = view.items.keys().copied().collect();
+        let falsified: BTreeSet<ItemKey> =
+            wrong.iter().filter_map(|at| keys.get(*at % keys.len().max(1))).copied().collect();
+        for key in &falsified {
+            let item = view.items.get_mut(key).unwrap();
+            item.item = Arc::new(falsify(&item.item));
+        }
+        self.hosts[number].disk = Some(HeldView { view: Arc::new(view), ..held });
+        self.hosts[number].falsified = falsified.clone();
+        let others_sent = self.sent_updates(1 - number);
+        self.restart_agent(number);
+        self.connect(number, 0);
+        self.run_alone(number);
+        assert_eq!(self.sent_updates(number), 0, "keys and versions are right");
+        let stream = self.hosts[number].stream.as_mut().unwrap();
+        stream.session.request_check().unwrap();
+        assert!(self.send(number), "the check");
+        self.history.commit(meanwhile);
+        let changed = self.history.revision() > newest;
+        if changed {
+            self.advance(0, false);
+        }
+        self.run_alone(number);
+        let report = self.reports.pop().expect("a report");
+        let now = self.history.view(self.history.revision(), number);
+        let is_changed = |key: &ItemKey| now.items.get(key) != truth.items.get(key);
+        let keys: Vec<ItemKey> = truth.items.keys().chain(now.items.keys()).copied().collect();
+        let found: BTreeSet<ItemKey> = report.differences.iter().map(|it| it.key).collect();
+        // What changed meanwhile is no difference of its own.
+        let expected: BTreeSet<ItemKey> =
+            falsified.iter().filter(|key| !is_changed(key)).copied().collect();
+        assert_eq!(found, expected);
+        for difference in &report.differences {
+            assert_eq!(difference.found, Found::Differs);
+            let members = &difference.members;
+            assert!(members.extra_count + members.missing_count > 0, "{difference:?}");
+        }
+        let touched: BTreeSet<ItemKey> =
+            keys.into_iter().filter(|key| falsified.contains(key) || is_changed(key)).collect();
+        let most = touched.len() as u64;
+        let sent = self.sent_updates(number);
+        assert!(sent <= most && sent >= found.len() as u64, "{sent} updates of {touched:?}");
+        if !changed {
+            assert_eq!(sent, falsified.len() as u64, "only what is wrong is sent");
+        }
+        assert_eq!(self.hosts[number].session.view().items, now.items);
+        assert_eq!(self.sent_updates(1 - number), others_sent, "the other host was sent something");
+        // A second check finds nothing.
+        self.hosts[number].falsified.clear();
+        let stream = self.hosts[number].stream.as_mut().unwrap();
+        stream.session.request_check().unwrap();
+        self.run_alone(number);
+        assert_eq!(self.reports.pop().expect("a report").found(), 0);
+        let stream = self.hosts[number].stream.as_ref().unwrap();
+        assert_eq!(stream.session.status().checks_repaired, found.len() as u64);
+    }
+
+    fn sent_updates(&self, host: usize) -> u64 {
+        self.hosts[host].stream.as_ref().unwrap().session.status().sent_updates
+    }
+
+    fn run_alone(&mut self, host: usize) {
+        while self.send(host)
+            || self.deliver_to_host(host)
+            || self.applied(host, false)
+            || self.deliver_to_controller(host)
+        {
+            self.hosts[host].newest_seen = self.hosts[host].session.revision();
         }
     }
 
