@@ -12,6 +12,8 @@
 # bench   the measurements; see benches/README.md
 # bench-cluster
 #         the measurements of clusters of processes, next to etcd if it is installed
+# bench-hosts
+#         the measurements of the host stream, with thousands of hosts, next to etcd if it is installed
 # instructions
 #         compare what the hot paths take with benches/baselines.json, or with UPDATE_BASELINES=1
 #         write that file anew
@@ -33,7 +35,7 @@ CHAOS_SECONDS ?= 1200
 # The seed to run them from; a random one, which is printed, if empty.
 SEED ?=
 
-.PHONY: demo test planted histories sim chaos verify fix bench bench-cluster packages format lint \
+.PHONY: demo test planted histories sim chaos verify fix bench bench-cluster bench-hosts packages format lint \
   alone docs build-benches instructions fuzz deny
 
 demo: packages
@@ -85,6 +87,14 @@ bench-cluster: build-benches
 	$(CARGO) build --release -p spanwire-cli
 	for scenario in $(CLUSTER_SCENARIOS); do $(BENCH) $$scenario --json; done >target/bench-cluster.jsonl
 	$(BENCH) table <target/bench-cluster.jsonl
+
+HOST_SCENARIOS := fanout fanout:--churn trickle storm idle reconnect
+
+# As above, to target/bench-hosts.jsonl.
+bench-hosts: build-benches
+	$(CARGO) build --release -p spanwire-cli
+	for scenario in $(HOST_SCENARIOS); do $(BENCH) $${scenario//:/ } --json; done >target/bench-hosts.jsonl
+	$(BENCH) table <target/bench-hosts.jsonl
 
 # The Debian packages that tests and the demo run: installed if this is root, else listed.
 packages:

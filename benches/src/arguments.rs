@@ -235,9 +235,14 @@ fn parse_clients(text: &str) -> Result<usize, String> {
 }
 
 fn parse_hosts(text: &str) -> Result<usize, String> {
-    match text.parse::<usize>() {
-        Ok(hosts) if (1..=HOSTS_MAX).contains(&hosts) => Ok(hosts),
-        _ => Err(format!("expected a number of hosts from 1 to {HOSTS_MAX}")),
+    check_hosts(text.parse().unwrap_or(0))
+}
+
+/// Refuses a number of hosts, with the scale on it or not.
+pub(crate) fn check_hosts(hosts: usize) -> Result<usize, String> {
+    match (1..=HOSTS_MAX).contains(&hosts) {
+        true => Ok(hosts),
+        false => Err(format!("expected a number of hosts from 1 to {HOSTS_MAX}")),
     }
 }
 

@@ -74,7 +74,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             block_on(scenarios::transfer(seed, ports, scale, options))
         }
         Scenario::Fanout { hosts, rounds, churn, rate, seconds, options } => {
-            let hosts = scaled(*hosts, scale);
+            let hosts = scaled_hosts(*hosts, scale)?;
             if *churn {
                 block_on(scenarios::churn(seed, hosts, *rate, *seconds, options))
             } else {
@@ -82,16 +82,16 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             }
         }
         Scenario::Trickle { hosts, options } => {
-            block_on(scenarios::trickle(seed, scaled(*hosts, scale), options))
+            block_on(scenarios::trickle(seed, scaled_hosts(*hosts, scale)?, options))
         }
         Scenario::Storm { options } => {
             block_on(scenarios::storm(seed, compute::resources(seed, scale), options))
         }
         Scenario::Idle { hosts, options } => {
-            block_on(scenarios::idle(seed, scaled(*hosts, scale), options))
+            block_on(scenarios::idle(seed, scaled_hosts(*hosts, scale)?, options))
         }
         Scenario::Reconnect { hosts, options } => {
-            block_on(scenarios::reconnect(seed, scaled(*hosts, scale), options))
+            block_on(scenarios::reconnect(seed, scaled_hosts(*hosts, scale)?, options))
         }
         Scenario::Instructions(options) => return instructions::compare(options),
         Scenario::HotPaths => return instructions::run_hot_paths().map(|()| ExitCode::SUCCESS),
@@ -108,6 +108,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
 
 fn scaled(ports: usize, scale: f64) -> usize {
     (ports as f64 * scale) as usize
+}
+
+fn scaled_hosts(hosts: usize, scale: f64) -> Result<usize, String> {
+    arguments::check_hosts(scaled(hosts, scale))
 }
 
 fn scaled_all(ports: &[usize], scale: f64) -> Vec<usize> {

@@ -32,13 +32,14 @@ impl RawFanOut {
             let (accepted, connected) = tokio::join!(listener.accept(), connect(address));
             let (server, _) = accepted.map_err(refused)?;
             server.set_nodelay(true).map_err(refused)?;
-            tasks.spawn(serve(server, bytes, round.clone(), answered.clone()));
-            tasks.spawn(follow(connected.map_err(refused)?, bytes));
+            tasks.spawn(serve(server, bytes, round.clone()));
+            tasks.spawn(follow(connected.map_err(refused)?, bytes, answered.clone()));
         }
         Ok(RawFanOut { rounds, answers, sockets, _tasks: tasks })
     }
 
-    /// Brings all hosts their bytes once. Returns how long it takes until the last answer is there.
+    /// Brings all hosts their bytes once. Returns how long it takes until the last has them and has
+    /// answered.
     pub(crate) async fn round(&mut self) -> Result<Duration, String> {
         let started = Instant::now();
         self.rounds.send_modify(|round| *round += 1);
@@ -61,12 +62,7 @@ async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn serve(
-    mut stream: TcpStream,
-    bytes: usize,
-    mut round: watch::Receiver<u64>,
-    answered: mpsc::Sender<()>,
-) {
+async fn serve(mut stream: TcpStream, bytes: usize, mut round: watch::Receiver<u64>) {
     let message = vec![7; bytes];
     let mut answer = [0; ANSWER_BYTES];
     while round.changed().await.is_ok() {
@@ -74,16 +70,17 @@ async fn serve(
             stream.write_all(&message).await?;
             stream.read_exact(&mut answer).await
         };
-        if answers.await.is_err() || answered.send(()).await.is_err() {
+        if answers.await.is_err() {
             return;
         }
     }
 }
 
-async fn follow(mut stream: TcpStream, bytes: usize) {
+async fn follow(mut stream: TcpStream, bytes: usize, answered: mpsc::Sender<()>) {
     let mut message = vec![0; bytes];
     while stream.read_exact(&mut message).await.is_ok() {
-        if stream.write_all(&[1; ANSWER_BYTES]).await.is_err() {
+        let sent = stream.write_all(&[1; ANSWER_BYTES]).await;
+        if sent.is_err() || answered.send(()).await.is_err() {
             return;
         }
     }

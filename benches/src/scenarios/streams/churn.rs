@@ -2,17 +2,40 @@
 
 use super::super::targets::{Target, Targets};
 use super::Scene;
-use crate::cluster::{ClusterOptions, Numbered, Writer, open_loop};
+use crate::cluster::{ClusterOptions, Write, Writer, open_loop};
 use crate::measure::{Percentiles, Report};
 use crate::workloads::peered::{HOST_PORTS, Peered, TENANT_HOSTS};
+use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Clients that make the changes.
 const CLIENTS: usize = 50;
 const P99_MS: f64 = 250.0;
 /// Of the rate that was asked for.
 const KEPT_UP: f64 = 0.98;
+
+/// The changes that were made: revision, tenant, and when it was known to be committed.
+type Made = Arc<Mutex<Vec<(u64, usize, Instant)>>>;
+
+/// Makes changes, the tenants in turns.
+struct Client {
+    peered: Arc<Peered>,
+    writer: Writer,
+    next: Arc<AtomicU64>,
+    made: Made,
+}
+
+impl Write for Client {
+    async fn write(&mut self) -> Result<u64, String> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let revision = self.writer.apply([self.peered.mk_change(number)]).await?;
+        let tenant = (number % self.peered.tenants() as u64) as usize;
+        self.made.lock().push((revision, tenant, Instant::now()));
+        Ok(revision)
+    }
+}
 
 /// Measures with so many hosts, for so many seconds.
 pub(crate) async fn run(
@@ -27,38 +50,24 @@ pub(crate) async fn run(
     let fleet = scene.connect(&peered).await?;
     let applied = || fleet.sum(|record| record.applied.len() as u64);
     let (before, cpu) = (applied(), scene.controllers.cpu());
-    let next = Arc::default();
-    let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
-        let peered = peered.clone();
-        clients.push(Numbered {
-            writer: Writer::new(scene.controllers.addresses()),
-            next: Arc::clone(&next),
-            make: move |number| peered.mk_change(number),
-        });
-    }
-    let going_on = open_loop(clients, rate);
+    let (next, made): (Arc<AtomicU64>, Made) = Default::default();
+    let clients = (0..CLIENTS).map(|_| Client {
+        peered: peered.clone(),
+        writer: Writer::new(scene.controllers.addresses()),
+        next: next.clone(),
+        made: made.clone(),
+    });
+    let going_on = open_loop(clients.collect(), rate);
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
     let samples = going_on.finish().await?;
-    // The tenants take turns, so that the last changes of all are news to all hosts; which tenant a
-    // revision belongs to is seen from who was told.
     let cpu_at_end = scene.controllers.cpu();
+    let made = std::mem::take(&mut *made.lock());
     let mut lags = Percentiles::default();
-    let mut told: Vec<(u64, std::time::Instant)> = Vec::new();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    for host in fleet.hosts() {
-        host.read(|record| told.extend(record.applied.iter().copied()));
-    }
-    let mut acknowledged: Vec<_> =
-        samples.iter().map(|sample| (sample.revision, sample.acknowledged)).collect();
-    acknowledged.sort_unstable();
-    for (revision, when) in told {
-        // A batch has all up to its revision: the change that it was cut for is at least as old.
-        let at = acknowledged.partition_point(|(other, _)| *other < revision);
-        if let Some((other, committed)) = acknowledged.get(at)
-            && *other == revision
-        {
-            lags.add(when.saturating_duration_since(*committed));
+    for (revision, tenant, committed) in made {
+        let first = tenant * TENANT_HOSTS;
+        for host in fleet.hosts().iter().skip(first).take(TENANT_HOSTS) {
+            let reached = host.wait_revision(revision).await?;
+            lags.add(reached.saturating_duration_since(committed));
         }
     }
     let delivered = applied() - before;

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 const LOOK_WAIT: Duration = Duration::from_millis(20);
 /// How long hosts have been connected before: as long as agents take for stable.
 const STABLE: Duration = Duration::from_secs(12);
+/// How long what comes after the welcome may take to come.
+const QUIET: Duration = Duration::from_secs(3);
 const SECONDS: f64 = 60.0;
 const BYTES_PER_HOST: f64 = 100.0;
 
@@ -41,6 +43,8 @@ pub(crate) async fn run(
     })
     .await?;
     let seconds = killed.elapsed();
+    // What else they are sent.
+    tokio::time::sleep(QUIET).await;
     let cpu = scene.controllers.cpu();
     let per_host = |sum: u64| sum as f64 / hosts as f64;
     let mut report = Report::new("reconnect", seed);

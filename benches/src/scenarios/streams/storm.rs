@@ -10,6 +10,8 @@ use std::time::Instant;
 const PEAK_MIB: f64 = 500.0;
 const PEAK_TO_SETTLED: f64 = 1.5;
 const SECONDS: f64 = 5.0;
+/// How many there are is known once all are applied: no more than this.
+const HOSTS_MAX: usize = 5_000;
 
 /// Measures with the hosts of some resources.
 pub(crate) async fn run(
@@ -24,8 +26,6 @@ pub(crate) async fn run(
         Spec::LogicalPort(_) => ports += 1,
         _ => {}
     });
-    // How many there are is known once all are applied; no more than this.
-    const HOSTS_MAX: usize = 10_000;
     let scene = Scene::start(counted, HOSTS_MAX, options).await?;
     tokio::time::sleep(SETTLE).await;
     let before = scene.controllers.rss_mib(CONTROLLER);

@@ -14,6 +14,7 @@ const TENANT: usize = 0;
 const WARM_UP: usize = 5;
 /// The pause between two changes.
 const PAUSE: Duration = Duration::from_millis(20);
+const QUIET: Duration = Duration::from_secs(1);
 const P50_MS: f64 = 5.0;
 
 /// Measures with so many hosts.
@@ -49,6 +50,8 @@ pub(crate) async fn run(
             }
         }
     }
+    // Whoever is told late is told as well.
+    tokio::time::sleep(QUIET).await;
     let mut report = Report::new("trickle", seed);
     report.set("hosts", hosts);
     report.set("ports", hosts * HOST_PORTS);
