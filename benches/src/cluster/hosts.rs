@@ -84,9 +84,10 @@ impl Host {
 }
 
 /// Hosts that stay connected. Dropped, they are gone.
+#[derive(Default)]
 pub(crate) struct Fleet {
     hosts: Vec<Arc<Host>>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Fleet {
@@ -97,32 +98,28 @@ impl Fleet {
         controllers: &[SocketAddr],
         revision: Revision,
     ) -> Result<Fleet, String> {
-        let mut tasks = JoinSet::new();
-        let mut hosts = Vec::with_capacity(names.len());
-        for (number, name) in names.iter().enumerate() {
-            let host = Arc::new(Host { name: name.clone(), record: Mutex::default() });
-            let first = controllers[number % controllers.len()];
-            tasks.spawn(run(host.clone(), first, controllers.to_vec()));
-            hosts.push(host);
-            if hosts.len() % STARTING == 0 {
-                wait_revision(&hosts, revision).await?;
-            }
+        let mut fleet = Fleet::default();
+        for batch in names.chunks(STARTING) {
+            fleet.add(batch, controllers);
+            fleet.wait_revision(revision).await?;
         }
-        wait_revision(&hosts, revision).await?;
-        Ok(Fleet { hosts, _tasks: tasks })
+        Ok(fleet)
     }
 
     /// Connects hosts all at once, spread over the controllers.
     pub(crate) fn start_all(names: &[Text], controllers: &[SocketAddr]) -> Fleet {
-        let mut tasks = JoinSet::new();
-        let mut hosts = Vec::with_capacity(names.len());
-        for (number, name) in names.iter().enumerate() {
+        let mut fleet = Fleet::default();
+        fleet.add(names, controllers);
+        fleet
+    }
+
+    fn add(&mut self, names: &[Text], controllers: &[SocketAddr]) {
+        for name in names {
             let host = Arc::new(Host { name: name.clone(), record: Mutex::default() });
-            let first = controllers[number % controllers.len()];
-            tasks.spawn(run(host.clone(), first, controllers.to_vec()));
-            hosts.push(host);
+            let first = controllers[self.hosts.len() % controllers.len()];
+            self.tasks.spawn(run(host.clone(), first, controllers.to_vec()));
+            self.hosts.push(host);
         }
-        Fleet { hosts, _tasks: tasks }
     }
 
     pub(crate) fn hosts(&self) -> &[Arc<Host>] {

@@ -67,3 +67,25 @@ pub(super) fn mk_policy_spec(applied_to: ObjectRef, isolate: bool, rules: Vec<Ru
         rules,
     })
 }
+
+/// A rule that admits a group, in.
+pub(super) fn mk_admission(group: ObjectRef) -> Rule {
+    Rule {
+        name: None,
+        direction: Direction::In,
+        peers: vec![Peer { group, negate: false }],
+        services: Vec::new(),
+        action: Action::Allow,
+        log: false,
+    }
+}
+
+/// The label that groups select by.
+pub(super) fn mk_app_labels(app: &str) -> Labels {
+    std::iter::once(("app".into(), app.into())).collect()
+}
+
+/// The project of a tenant.
+pub(super) fn mk_tenant_project(tenant: usize) -> Text {
+    format!("tenant-{tenant}").into()
+}

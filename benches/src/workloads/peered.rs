@@ -7,10 +7,12 @@
 //! sees all tenants.
 
 use super::fleet::{mk_host_names, mk_hosts};
-use super::parts::{mk_policy_spec, mk_port_spec, mk_ref, mk_resource, mk_selector_spec};
+use super::parts::{
+    mk_admission, mk_app_labels, mk_policy_spec, mk_port_spec, mk_ref, mk_resource,
+    mk_selector_spec, mk_tenant_project,
+};
 use spanwire_topology::model::{
-    Action, Direction, Labels, LogicalRouterSpec, LogicalSwitchSpec, Peer, ProjectScope,
-    RouterInterface, Rule, Selector, Text,
+    LogicalRouterSpec, LogicalSwitchSpec, ProjectScope, RouterInterface, Selector, Text,
 };
 use spanwire_topology::{ObjectRef, Resource, Spec};
 use std::net::{IpAddr, Ipv4Addr};
@@ -67,7 +69,7 @@ impl Peered {
     fn mk_services(&self) -> Vec<Resource> {
         let project: Text = SERVICES.into();
         let mut resources = mk_network(&project, SERVICES_BASE, Vec::new());
-        let selector = Selector::from_labels(&mk_labels("monitor"));
+        let selector = Selector::from_labels(&mk_app_labels("monitor"));
         let group = mk_selector_spec(selector, ProjectScope::Own);
         resources.push(mk_resource(&project, &"monitors".into(), &Arc::default(), group));
         resources.extend((0..MONITORS).map(|n| self.mk_monitor(n, true)));
@@ -105,18 +107,18 @@ impl Peered {
     fn mk_port_added(&self, tenant: usize, number: u32, app: &str) -> Resource {
         let last = tenant_base(tenant) + 2 + (TENANT_HOSTS * HOST_PORTS) as u32 + number;
         let host = &self.hosts[tenant * TENANT_HOSTS];
-        mk_port(&mk_project(tenant), &format!("added-{number}"), address(last), app, host)
+        mk_port(&mk_tenant_project(tenant), &format!("added-{number}"), address(last), app, host)
     }
 }
 
 fn mk_tenant(tenant: usize, hosts: &[Text]) -> Vec<Resource> {
-    let project = mk_project(tenant);
+    let project = mk_tenant_project(tenant);
     let base = tenant_base(tenant);
     let none = Arc::default();
     let services = mk_ref(&SERVICES.into(), &"router".into());
     let mut resources = mk_network(&project, base, vec![services]);
     for app in ["web", "db"] {
-        let selector = Selector::from_labels(&mk_labels(app));
+        let selector = Selector::from_labels(&mk_app_labels(app));
         let spec = mk_selector_spec(selector, ProjectScope::Own);
         resources.push(mk_resource(&project, &app.into(), &none, spec));
     }
@@ -154,10 +156,6 @@ fn mk_network(project: &Text, base: u32, peerings: Vec<ObjectRef>) -> Vec<Resour
     ]
 }
 
-fn mk_project(tenant: usize) -> Text {
-    format!("tenant-{tenant}").into()
-}
-
 fn tenant_base(tenant: usize) -> u32 {
     TENANTS_BASE + ((tenant as u32) << 8)
 }
@@ -168,22 +166,7 @@ fn address(bits: u32) -> IpAddr {
 
 fn mk_port(project: &Text, name: &str, address: IpAddr, app: &str, host: &Text) -> Resource {
     let spec = mk_port_spec(mk_ref(project, &"net".into()), address, host);
-    mk_resource(project, &name.into(), &Arc::new(mk_labels(app)), spec)
-}
-
-fn mk_labels(app: &str) -> Labels {
-    std::iter::once(("app".into(), app.into())).collect()
-}
-
-fn mk_admission(group: ObjectRef) -> Rule {
-    Rule {
-        name: None,
-        direction: Direction::In,
-        peers: vec![Peer { group, negate: false }],
-        services: Vec::new(),
-        action: Action::Allow,
-        log: false,
-    }
+    mk_resource(project, &name.into(), &Arc::new(mk_app_labels(app)), spec)
 }
 
 #[cfg(test)]

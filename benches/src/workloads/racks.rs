@@ -8,13 +8,13 @@
 
 use super::fleet::{mk_host_names, mk_hosts};
 use super::parts::{
-    mk_group_spec, mk_policy_spec, mk_port_spec, mk_ref, mk_resource, mk_selector_spec,
+    mk_admission, mk_app_labels, mk_group_spec, mk_policy_spec, mk_port_spec, mk_ref, mk_resource,
+    mk_selector_spec, mk_tenant_project,
 };
 use spanwire_topology::model::{
-    Action, CidrBlock, Direction, GroupSpec, Labels, LogicalSwitchSpec, Peer, ProjectScope, Rule,
-    Selector, Text,
+    CidrBlock, GroupSpec, LogicalSwitchSpec, ProjectScope, Selector, Text,
 };
-use spanwire_topology::{ObjectRef, Resource, Spec};
+use spanwire_topology::{Resource, Spec};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -59,14 +59,14 @@ impl Racks {
     }
 
     fn mk_tenant(&self, tenant: usize, hosts: &[Text]) -> Vec<Resource> {
-        let project = mk_project(tenant);
+        let project = mk_tenant_project(tenant);
         let none = Arc::default();
         let subnet = format!("{}/24", Ipv4Addr::new(SUBNET[0], SUBNET[1], SUBNET[2], 0));
         let subnets = subnet.parse().into_iter().collect();
         let switch = Spec::LogicalSwitch(LogicalSwitchSpec { subnets });
         let mut resources = vec![mk_resource(&project, &"net".into(), &none, switch)];
         for app in ["web", "db"] {
-            let selector = Selector::from_labels(&mk_labels(app));
+            let selector = Selector::from_labels(&mk_app_labels(app));
             let spec = mk_selector_spec(selector, ProjectScope::Own);
             resources.push(mk_resource(&project, &app.into(), &none, spec));
         }
@@ -93,7 +93,7 @@ impl Racks {
         let tenant = (number % tenants) as usize;
         let app = if (number / tenants).is_multiple_of(2) { "db" } else { "idle" };
         let host = &self.hosts[tenant * RACK_HOSTS];
-        mk_port(&mk_project(tenant), "changed", CHANGED, app, host)
+        mk_port(&mk_tenant_project(tenant), "changed", CHANGED, app, host)
     }
 
     /// The common change with a number: one is another than the one before.
@@ -109,30 +109,11 @@ impl Racks {
     }
 }
 
-fn mk_project(tenant: usize) -> Text {
-    format!("tenant-{tenant}").into()
-}
-
 fn mk_port(project: &Text, name: &str, last: u8, app: &str, host: &Text) -> Resource {
     let [a, b, c] = SUBNET;
     let address = IpAddr::V4(Ipv4Addr::new(a, b, c, last));
     let spec = mk_port_spec(mk_ref(project, &"net".into()), address, host);
-    mk_resource(project, &name.into(), &Arc::new(mk_labels(app)), spec)
-}
-
-fn mk_labels(app: &str) -> Labels {
-    std::iter::once(("app".into(), app.into())).collect()
-}
-
-fn mk_admission(group: ObjectRef) -> Rule {
-    Rule {
-        name: None,
-        direction: Direction::In,
-        peers: vec![Peer { group, negate: false }],
-        services: Vec::new(),
-        action: Action::Allow,
-        log: false,
-    }
+    mk_resource(project, &name.into(), &Arc::new(mk_app_labels(app)), spec)
 }
 
 #[cfg(test)]
