@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters of what happens with each other replica, by its identity.
 pub type PerReplica = Family<Vec<(&'static str, String)>, Counter>;
@@ -30,6 +30,13 @@ pub struct Metrics {
     pub host_convergence_seconds: Histogram,
     /// Streams of hosts that were opened.
     pub host_streams_opened: Counter,
+    /// Hosts woken by transactions: one for each host that a transaction, or several that were applied
+    /// together, had news for.
+    pub host_wakes: Counter,
+    /// Messages that were handed to the connections of hosts.
+    pub host_messages_sent: Counter,
+    /// Bytes of these, without the frames of gRPC and HTTP/2.
+    pub host_bytes_sent: Counter,
     /// Checks of what hosts hold that came to their end.
     pub host_checks: Counter,
     /// Items that these found to differ and repaired.
@@ -44,6 +51,8 @@ pub struct Metrics {
 
 #[derive(Debug, Clone, Default)]
 struct Sampled {
+    deltas_encoded: Counter,
+    items_encoded: Counter,
     revision: Gauge<u64, AtomicU64>,
     applied_index: Gauge<u64, AtomicU64>,
     hosts_connected: Gauge<u64, AtomicU64>,
@@ -63,6 +72,10 @@ pub struct Sample {
     pub hosts_connected: u64,
     /// Those of them that do not have the newest revision in their datapath.
     pub hosts_behind: u64,
+    /// Deltas encoded since the start: one for each change of an item, however many hosts have it.
+    pub deltas_encoded: u64,
+    /// Items encoded whole since the start.
+    pub items_encoded: u64,
     /// Bytes of the deltas kept.
     pub change_log_bytes: u64,
     /// Bytes of the encoded items kept.
@@ -83,6 +96,9 @@ impl Metrics {
             snapshots: Counter::default(),
             host_convergence_seconds: mk_seconds(),
             host_streams_opened: Counter::default(),
+            host_wakes: Counter::default(),
+            host_messages_sent: Counter::default(),
+            host_bytes_sent: Counter::default(),
             host_checks: Counter::default(),
             host_check_repairs: Counter::default(),
             peer_messages_sent: PerReplica::default(),
@@ -104,6 +120,9 @@ impl Metrics {
             snapshots,
             host_convergence_seconds,
             host_streams_opened,
+            host_wakes,
+            host_messages_sent,
+            host_bytes_sent,
             host_checks,
             host_check_repairs,
             peer_messages_sent,
@@ -111,6 +130,8 @@ impl Metrics {
             sampled,
         } = self.clone();
         let Sampled {
+            deltas_encoded,
+            items_encoded,
             revision,
             applied_index,
             hosts_connected,
@@ -131,6 +152,14 @@ impl Metrics {
         let help = "Time from the commit of a change until a host had it in its datapath";
         all.register_with_unit("host_convergence", help, Unit::Seconds, host_convergence_seconds);
         all.register("host_streams_opened", "Streams of hosts opened", host_streams_opened);
+        all.register(
+            "host_wakes",
+            "Hosts woken by transactions that have news for them",
+            host_wakes,
+        );
+        all.register("host_messages_sent", "Messages to hosts", host_messages_sent);
+        let help = "Messages to hosts, without frames";
+        all.register_with_unit("host_sent", help, Unit::Bytes, host_bytes_sent);
         all.register("host_checks", "Checks of what hosts hold", host_checks);
         let help = "Items of hosts that a check found to differ and repaired";
         all.register("host_check_repairs", help, host_check_repairs);
@@ -143,6 +172,10 @@ impl Metrics {
         all.register("hosts_connected", "Hosts with an open stream", hosts_connected);
         let help = "Connected hosts without the newest revision in their datapath";
         all.register("hosts_behind", help, hosts_behind);
+        let help = "Changes of items encoded, each once for all hosts";
+        all.register("deltas_encoded", help, deltas_encoded);
+        let help = "Items encoded whole, each once for all hosts while it is kept";
+        all.register("items_encoded", help, items_encoded);
         let help = "Encoded deltas kept";
         all.register_with_unit("change_log", help, Unit::Bytes, change_log_bytes);
         let help = "Encoded items kept";
@@ -153,6 +186,8 @@ impl Metrics {
     /// Takes what was looked up.
     pub fn set(&self, sample: Sample) {
         let Sample {
+            deltas_encoded,
+            items_encoded,
             revision,
             applied_index,
             hosts_connected,
@@ -160,6 +195,9 @@ impl Metrics {
             change_log_bytes,
             item_cache_bytes,
         } = sample;
+        // Counted elsewhere, and growing there alone.
+        self.sampled.deltas_encoded.inner().store(deltas_encoded, Ordering::Relaxed);
+        self.sampled.items_encoded.inner().store(items_encoded, Ordering::Relaxed);
         self.sampled.revision.set(revision);
         self.sampled.applied_index.set(applied_index);
         self.sampled.hosts_connected.set(hosts_connected);

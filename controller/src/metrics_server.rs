@@ -58,6 +58,8 @@ fn sample(shared: &Shared) -> Sample {
         applied_index: shared.standing.borrow().applied_index,
         hosts_connected: connections.len() as u64,
         hosts_behind: behind.count() as u64,
+        deltas_encoded: stats.deltas_encoded,
+        items_encoded: stats.fulls_encoded,
         change_log_bytes: stats.delta_bytes,
         item_cache_bytes: stats.full_bytes,
     }

@@ -142,6 +142,7 @@ impl Shared {
             RwLockWriteGuard::unlock_fair(engine);
             self.metrics.apply_seconds.observe(turn_started.elapsed().as_secs_f64());
             self.revision.send_replace(revision);
+            self.metrics.host_wakes.inc_by(wake.len() as u64);
             wake.wake();
         }
         if !outcomes.is_empty() {

@@ -5,6 +5,7 @@ use super::{Publisher, SessionGuard};
 use crate::shared::Shared;
 use crate::telemetry;
 use parking_lot::Mutex;
+use prost::Message as _;
 use spanwire_hostproto::{
     CheckReport, ControllerSession, EngineSource, Hello, SessionEvent, SessionStatus, wire,
 };
@@ -246,7 +247,11 @@ impl Serving {
             };
             if has_message {
                 match pull(shared, connection).await {
-                    Some(message) => return Some(message),
+                    Some(message) => {
+                        shared.metrics.host_messages_sent.inc();
+                        shared.metrics.host_bytes_sent.inc_by(message.encoded_len() as u64);
+                        return Some(message);
+                    }
                     // It waits for this replica now, and has a deadline.
                     None => continue,
                 }

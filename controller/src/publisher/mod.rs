@@ -58,6 +58,16 @@ struct Hosts {
 pub struct Wake(BTreeMap<HostId, Arc<Connection>>);
 
 impl Wake {
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Wakes them.
     pub fn wake(self) {
         for connection in self.0.into_values() {
