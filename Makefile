@@ -73,7 +73,7 @@ fix:
 
 BENCH := $(CARGO) run --release --quiet -p spanwire-benches --
 # A run each, smallest first; `metro:--from:snapshot` is `metro --from snapshot`.
-SCENARIOS := compute compute-one compute-company cut change link questions metro metro:--from:snapshot
+SCENARIOS := compute compute-one compute-company cut bytes change link questions metro metro:--from:snapshot
 
 # The runs go to target/bench.jsonl, a JSON object a line, and are shown as tables.
 bench: build-benches
@@ -88,7 +88,7 @@ bench-cluster: build-benches
 	for scenario in $(CLUSTER_SCENARIOS); do $(BENCH) $$scenario --json; done >target/bench-cluster.jsonl
 	$(BENCH) table <target/bench-cluster.jsonl
 
-HOST_SCENARIOS := fanout fanout:--churn trickle storm idle reconnect
+HOST_SCENARIOS := sessions fanout fanout:--churn trickle storm idle reconnect
 
 # As above, to target/bench-hosts.jsonl.
 bench-hosts: build-benches

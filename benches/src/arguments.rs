@@ -94,6 +94,8 @@ pub(crate) enum Scenario {
     },
     /// What each of 1,000 hosts is told on three layouts, against a broadcast.
     Cut,
+    /// What hosts are sent, in bytes, against full groups for everyone and members as texts.
+    Bytes,
     /// Small transactions on a cluster of three controllers, and on one of etcd.
     Writes {
         /// Clients at one time.
@@ -165,6 +167,15 @@ pub(crate) enum Scenario {
     Storm {
         #[command(flatten)]
         options: ClusterOptions,
+    },
+    /// What a change costs the sessions of many hosts, without any transport.
+    Sessions {
+        /// Hosts, at scale 1.
+        #[arg(long, default_value_t = STREAM_HOSTS, value_parser = parse_hosts)]
+        hosts: usize,
+        /// How many changes.
+        #[arg(long, default_value_t = 30, value_parser = parse_count)]
+        rounds: usize,
     },
     /// Hosts that are connected and have nothing to do.
     Idle {

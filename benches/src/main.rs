@@ -56,6 +56,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             scenarios::questions(seed, scaled(arguments::METRO_PORTS, scale), *asked)
         }
         Scenario::Cut => scenarios::cut(seed),
+        Scenario::Bytes => scenarios::bytes(seed, scaled(arguments::METRO_PORTS, scale)),
         Scenario::Writes { clients, turn_seconds, options } => {
             block_on(scenarios::writes(seed, clients, turn_seconds * scale, options))
         }
@@ -86,6 +87,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         }
         Scenario::Storm { options } => {
             block_on(scenarios::storm(seed, compute::resources(seed, scale), options))
+        }
+        Scenario::Sessions { hosts, rounds } => {
+            scenarios::sessions(seed, scaled_hosts(*hosts, scale)?, *rounds)
         }
         Scenario::Idle { hosts, options } => {
             block_on(scenarios::idle(seed, scaled_hosts(*hosts, scale)?, options))

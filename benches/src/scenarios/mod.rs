@@ -1,5 +1,6 @@
 //! The scenarios: a workload, what is done with it, and what is measured.
 
+mod bytes;
 mod change;
 mod cut;
 mod failover;
@@ -10,11 +11,14 @@ mod loaded;
 mod metro;
 mod questions;
 mod restart;
+mod sessions;
 mod streams;
 mod targets;
+mod told;
 mod transfer;
 mod writes;
 
+pub(crate) use bytes::run as bytes;
 pub(crate) use change::{STEPS, mk_steps, run as change};
 pub(crate) use cut::run as cut;
 pub(crate) use failover::run as failover;
@@ -25,6 +29,7 @@ pub(crate) use loaded::Loaded;
 pub(crate) use metro::{run as metro, run_from_snapshot as metro_from_snapshot};
 pub(crate) use questions::run as questions;
 pub(crate) use restart::run as restart;
+pub(crate) use sessions::run as sessions;
 pub(crate) use streams::{churn, fanout, idle, reconnect, storm, trickle};
 pub(crate) use transfer::run as transfer;
 pub(crate) use writes::run as writes;
