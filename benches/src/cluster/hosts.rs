@@ -1,5 +1,5 @@
 //! Hosts: the agent's end of the stream as tasks of this process, each with a connection of its own and
-//! without a datapath. They wait and choose controllers as agents do.
+//! the `record` datapath. They wait and choose controllers as agents do.
 
 use super::PATIENCE;
 use super::admin::connect_channel;
@@ -7,13 +7,17 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use spanwire_agent::Timing;
 use spanwire_agent::backoff::{Backoff, Controllers, DRAINING_WAIT, STABLE_AFTER, jitter};
+use spanwire_agent::datapath::record::RecordDatapath;
+use spanwire_agent::datapath::{Datapath as _, DatapathError};
 use spanwire_hostproto::limits::{CONTROLLER_MESSAGE_BYTES_MAX, HOST_MESSAGE_BYTES_MAX};
 use spanwire_hostproto::wire::controller_message::Message;
 use spanwire_hostproto::wire::host_stream_client::HostStreamClient;
 use spanwire_hostproto::wire::refused::Reason;
-use spanwire_hostproto::{Change, HostCommand, HostIdentity, HostSession, decode_update, wire};
+use spanwire_hostproto::{
+    Change, HostCommand, HostIdentity, HostSession, ViewChange, decode_update, wire,
+};
 use spanwire_topology::model::{Revision, Text};
-use spanwire_topology::view::HostView;
+use spanwire_topology::view::{HostView, ItemKey};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,12 +45,14 @@ pub(crate) struct Record {
     pub(crate) connected_to: Option<SocketAddr>,
     /// Connections so far.
     pub(crate) connections: usize,
-    /// When its view came to be that of which revision.
+    /// When its datapath came to have which revision.
     pub(crate) applied: Vec<(Revision, Instant)>,
     /// Bytes of all messages, of updates, and of those updates whose item it held in that version.
     pub(crate) bytes: u64,
     pub(crate) update_bytes: u64,
     pub(crate) resent_bytes: u64,
+    /// Items that its datapath had and has no more.
+    pub(crate) lost_items: u64,
 }
 
 impl Record {
@@ -60,6 +66,7 @@ impl Record {
 /// A host.
 pub(crate) struct Host {
     name: Text,
+    datapath: RecordDatapath,
     record: Mutex<Record>,
 }
 
@@ -68,7 +75,21 @@ impl Host {
         read(&self.record.lock())
     }
 
-    /// Waits until it has a view of at least a revision. Returns when it had.
+    /// Puts a step of the view into the datapath.
+    fn apply(&self, change: &ViewChange) -> Result<(), DatapathError> {
+        let before = self.datapath.view();
+        let changed = (!change.replace).then_some(&change.changed);
+        self.datapath.clone().apply(&change.view, changed)?;
+        let is_lost =
+            |key: &&ItemKey| before.items.contains_key(key) && !change.view.items.contains_key(key);
+        let lost = change.changed.iter().filter(is_lost).count() as u64;
+        let mut record = self.record.lock();
+        record.lost_items += lost;
+        record.applied.push((change.to, Instant::now()));
+        Ok(())
+    }
+
+    /// Waits until its datapath has at least a revision. Returns when it had.
     pub(crate) async fn wait_revision(&self, revision: Revision) -> Result<Instant, String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -115,7 +136,11 @@ impl Fleet {
 
     fn add(&mut self, names: &[Text], controllers: &[SocketAddr]) {
         for name in names {
-            let host = Arc::new(Host { name: name.clone(), record: Mutex::default() });
+            let host = Arc::new(Host {
+                name: name.clone(),
+                datapath: RecordDatapath::new(),
+                record: Mutex::default(),
+            });
             let first = controllers[self.hosts.len() % controllers.len()];
             self.tasks.spawn(run(host.clone(), first, controllers.to_vec()));
             self.hosts.push(host);
@@ -126,7 +151,7 @@ impl Fleet {
         &self.hosts
     }
 
-    /// Waits until each host has a view of at least a revision. Returns when the last one had.
+    /// Waits until each host's datapath has at least a revision. Returns when the last one had.
     pub(crate) async fn wait_revision(&self, revision: Revision) -> Result<Instant, String> {
         wait_revision(&self.hosts, revision).await
     }
@@ -285,7 +310,9 @@ async fn follow(
                     }
                     HostCommand::Disconnect { reason, .. } => return Ended::Refused(reason),
                     HostCommand::Apply(change) => {
-                        host.record.lock().applied.push((change.to, Instant::now()));
+                        if host.apply(&change).is_err() {
+                            return Ended::Broken;
+                        }
                         commands.extend(session.process_applied(change.to, Vec::new()));
                     }
                 }

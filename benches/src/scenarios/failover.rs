@@ -63,6 +63,7 @@ pub(crate) async fn run(
     targets.add("writes_again_seconds", worst(&|k| k.writes), Target::AtMost(WRITES_TARGET));
     targets.add("last_host_seconds", worst(&|k| k.last_host), Target::AtMost(LAST_HOST_TARGET));
     targets.add("bytes_resent", worst(&|k| k.resent as f64), Target::AtMost(0.0));
+    targets.add("interruptions", worst(&|k| k.interruptions as f64), Target::AtMost(0.0));
     let longest = transfers.iter().map(|t| t.longest).fold(0.0, f64::max);
     targets.add("transfer_seconds", longest, Target::AtMost(TRANSFER_TARGET));
     targets.report(&mut report);
@@ -92,6 +93,8 @@ struct Killed {
     /// Bytes that hosts were sent meanwhile, and those that brought nothing.
     bytes: u64,
     resent: u64,
+    /// Items that datapaths lost meanwhile: the network keeps all of them.
+    interruptions: u64,
 }
 
 impl Killed {
@@ -103,6 +106,7 @@ impl Killed {
             "last_host_seconds": rounded(self.last_host),
             "bytes": self.bytes,
             "bytes_resent": self.resent,
+            "interruptions": self.interruptions,
         })
     }
 }
@@ -159,6 +163,7 @@ impl Scene {
         let hosts = fleet.connected_to(self.controllers.address(leader));
         let bytes = fleet.sum(|record| record.bytes);
         let resent = fleet.sum(|record| record.resent_bytes);
+        let lost = fleet.sum(|record| record.lost_items);
         let killed = Instant::now();
         self.controllers.kill(leader);
         self.commons += 1;
@@ -174,6 +179,7 @@ impl Scene {
             last_host: last.saturating_duration_since(killed).as_secs_f64(),
             bytes: fleet.sum(|record| record.bytes) - bytes,
             resent: fleet.sum(|record| record.resent_bytes) - resent,
+            interruptions: fleet.sum(|record| record.lost_items) - lost,
         };
         self.controllers.start(leader)?;
         self.controllers.leader().await?;

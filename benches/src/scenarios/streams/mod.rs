@@ -1,7 +1,7 @@
 //! The host stream: one controller, a process, and thousands of hosts, tasks of this process.
 //!
-//! A host is the agent's end of the stream with a connection of its own: it decodes, keeps its view, and
-//! acknowledges. It has no datapath.
+//! A host is the agent's end of the stream with a connection of its own: it decodes, keeps its view, puts
+//! it into the `record` datapath, and acknowledges.
 
 mod churn;
 mod fanout;
