@@ -88,7 +88,7 @@ bench-cluster: build-benches
 	for scenario in $(CLUSTER_SCENARIOS); do $(BENCH) $$scenario --json; done >target/bench-cluster.jsonl
 	$(BENCH) table <target/bench-cluster.jsonl
 
-HOST_SCENARIOS := sessions fanout fanout:--churn trickle storm idle reconnect
+HOST_SCENARIOS := sessions fanout fanout:--churn fanout:--churn:--large trickle storm idle reconnect
 
 # As above, to target/bench-hosts.jsonl.
 bench-hosts: build-benches

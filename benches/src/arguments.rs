@@ -146,6 +146,9 @@ pub(crate) enum Scenario {
         /// Changes of single tenants instead, so many a second.
         #[arg(long)]
         churn: bool,
+        /// With --churn: the hosts are the first of a network of 10,000 hosts and 1,000,000 ports.
+        #[arg(long, requires = "churn")]
+        large: bool,
         /// With --churn: changes a second.
         #[arg(long, requires = "churn", default_value_t = 1_000.0, value_parser = parse_rate)]
         rate: f64,

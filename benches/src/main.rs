@@ -74,10 +74,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             let ports = scaled(arguments::METRO_PORTS, scale);
             block_on(scenarios::transfer(seed, ports, scale, options))
         }
-        Scenario::Fanout { hosts, rounds, churn, rate, seconds, options } => {
+        Scenario::Fanout { hosts, rounds, churn, large, rate, seconds, options } => {
             let hosts = scaled_hosts(*hosts, scale)?;
             if *churn {
-                block_on(scenarios::churn(seed, hosts, *rate, *seconds, options))
+                let network = match large {
+                    true => scenarios::Network::Large,
+                    false => scenarios::Network::Theirs,
+                };
+                block_on(scenarios::churn(seed, hosts, network, *rate, *seconds, options))
             } else {
                 block_on(scenarios::fanout(seed, hosts, *rounds, options))
             }

@@ -30,6 +30,6 @@ pub(crate) use metro::{run as metro, run_from_snapshot as metro_from_snapshot};
 pub(crate) use questions::run as questions;
 pub(crate) use restart::run as restart;
 pub(crate) use sessions::run as sessions;
-pub(crate) use streams::{churn, fanout, idle, reconnect, storm, trickle};
+pub(crate) use streams::{Network, churn, fanout, idle, reconnect, storm, trickle};
 pub(crate) use transfer::run as transfer;
 pub(crate) use writes::run as writes;

@@ -4,7 +4,7 @@ use super::super::targets::{Target, Targets};
 use super::Scene;
 use crate::cluster::{ClusterOptions, Write, Writer, open_loop};
 use crate::measure::{Percentiles, Report};
-use crate::workloads::peered::{HOST_PORTS, Peered, TENANT_HOSTS};
+use crate::workloads::peered::{Peered, TENANT_HOSTS};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +22,8 @@ type Made = Arc<Mutex<Vec<(u64, usize, Instant)>>>;
 /// Makes changes, the tenants in turns.
 struct Client {
     peered: Arc<Peered>,
+    /// So many of them take turns.
+    tenants: usize,
     writer: Writer,
     next: Arc<AtomicU64>,
     made: Made,
@@ -30,29 +32,45 @@ struct Client {
 impl Write for Client {
     async fn write(&mut self) -> Result<u64, String> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let revision = self.writer.apply([self.peered.mk_change(number)]).await?;
-        let tenant = (number % self.peered.tenants() as u64) as usize;
+        let revision = self.writer.apply([self.peered.mk_change(number, self.tenants)]).await?;
+        let tenant = (number % self.tenants as u64) as usize;
         self.made.lock().push((revision, tenant, Instant::now()));
         Ok(revision)
     }
 }
 
-/// Measures with so many hosts, for so many seconds.
+/// What the hosts are of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Network {
+    /// Them alone.
+    Theirs,
+    /// One as large as `metro`, of which they are the first.
+    Large,
+}
+
+/// Measures with so many hosts connected, for so many seconds.
 pub(crate) async fn run(
     seed: u64,
     hosts: usize,
+    network: Network,
     rate: f64,
     seconds: f64,
     options: &ClusterOptions,
 ) -> Result<Report, String> {
-    let peered = Arc::new(Peered::with_hosts(hosts));
+    let peered = Arc::new(match network {
+        Network::Theirs => Peered::with_hosts(hosts),
+        Network::Large => Peered::large(),
+    });
+    let hosts = hosts.min(peered.hosts().len());
+    let tenants = hosts.div_ceil(TENANT_HOSTS);
     let scene = Scene::start(peered.resources(), hosts, options).await?;
-    let fleet = scene.connect(&peered).await?;
+    let fleet = scene.connect(&peered.hosts()[..hosts]).await?;
     let applied = || fleet.sum(|record| record.applied.len() as u64);
     let (before, cpu) = (applied(), scene.controllers.cpu());
     let (next, made): (Arc<AtomicU64>, Made) = Default::default();
     let clients = (0..CLIENTS).map(|_| Client {
         peered: peered.clone(),
+        tenants,
         writer: Writer::new(scene.controllers.addresses()),
         next: next.clone(),
         made: made.clone(),
@@ -73,7 +91,8 @@ pub(crate) async fn run(
     let delivered = applied() - before;
     let mut report = Report::new("churn", seed);
     report.set("hosts", hosts);
-    report.set("ports", hosts * HOST_PORTS);
+    report.set("network_hosts", peered.hosts().len());
+    report.set("ports", peered.ports());
     report.measure("asked_per_second", rate);
     report.set("hosts_per_change", TENANT_HOSTS);
     report.set("batches_applied", delivered);

@@ -6,7 +6,7 @@ use crate::cluster::{
     ClusterOptions, Directory, Etcd, PutClient, RawFanOut, Watchers, Write as _, allow_sockets,
 };
 use crate::measure::{Percentiles, Report};
-use crate::workloads::peered::{HOST_PORTS, Peered};
+use crate::workloads::peered::Peered;
 use std::time::{Duration, Instant};
 
 /// Rounds before those that count.
@@ -41,7 +41,7 @@ pub(crate) async fn run(
     let seconds = told.from_commit.at(50.0) / 1e6;
     let mut report = Report::new("fanout", seed);
     report.set("hosts", hosts);
-    report.set("ports", hosts * HOST_PORTS);
+    report.set("ports", Peered::with_hosts(hosts).ports());
     report.set("rounds", rounds);
     report.set("bytes_per_host", told.bytes_per_host);
     report.measure("seconds_p90", told.from_commit.at(90.0) / 1e6);
@@ -80,7 +80,7 @@ async fn measure_spanwire(
 ) -> Result<Told, String> {
     let peered = Peered::with_hosts(hosts);
     let mut scene = Scene::start(peered.resources(), hosts, options).await?;
-    let fleet = scene.connect(&peered).await?;
+    let fleet = scene.connect(peered.hosts()).await?;
     let (mut from_commit, mut from_request) = (Percentiles::default(), Percentiles::default());
     let (mut bytes, mut cpu) = (0, Duration::ZERO);
     for round in 0..WARM_UP + rounds {

@@ -4,7 +4,7 @@ use super::super::targets::{Target, Targets};
 use super::{CONTROLLER, SETTLE, Scene};
 use crate::cluster::ClusterOptions;
 use crate::measure::Report;
-use crate::workloads::peered::{HOST_PORTS, Peered};
+use crate::workloads::peered::Peered;
 use std::time::Duration;
 
 /// Memory of a connected host in KiB.
@@ -22,7 +22,7 @@ pub(crate) async fn run(
     let scene = Scene::start(peered.resources(), hosts, options).await?;
     tokio::time::sleep(SETTLE).await;
     let before = scene.controllers.rss_mib(CONTROLLER);
-    let fleet = scene.connect(&peered).await?;
+    let fleet = scene.connect(peered.hosts()).await?;
     tokio::time::sleep(SETTLE).await;
     let connected = scene.controllers.rss_mib(CONTROLLER);
     let cpu = scene.controllers.cpu();
@@ -34,7 +34,7 @@ pub(crate) async fn run(
     }
     let mut report = Report::new("idle", seed);
     report.set("hosts", hosts);
-    report.set("ports", hosts * HOST_PORTS);
+    report.set("ports", peered.ports());
     report.measure("rss_mib_before", before);
     report.measure("rss_mib", connected);
     let percent = 100.0 * cpu.as_secs_f64() / WATCHED.as_secs_f64();

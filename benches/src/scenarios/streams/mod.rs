@@ -10,7 +10,7 @@ mod reconnect;
 mod storm;
 mod trickle;
 
-pub(crate) use churn::run as churn;
+pub(crate) use churn::{Network, run as churn};
 pub(crate) use fanout::run as fanout;
 pub(crate) use idle::run as idle;
 pub(crate) use reconnect::run as reconnect;
@@ -20,8 +20,8 @@ pub(crate) use trickle::run as trickle;
 use crate::cluster::{
     ClusterOptions, Controllers, Directory, Fleet, Writer, allow_sockets, spanwire,
 };
-use crate::workloads::peered::Peered;
 use spanwire_topology::Resource;
+use spanwire_topology::model::Text;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -68,9 +68,9 @@ impl Scene {
         self.controllers.address(CONTROLLER)
     }
 
-    /// Connects all hosts of the network, some at a time, and waits until each has its view.
-    async fn connect(&self, peered: &Peered) -> Result<Fleet, String> {
-        Fleet::start(peered.hosts(), &self.controllers.addresses(), self.revision).await
+    /// Connects hosts, some at a time, and waits until each has its view.
+    async fn connect(&self, hosts: &[Text]) -> Result<Fleet, String> {
+        Fleet::start(hosts, &self.controllers.addresses(), self.revision).await
     }
 
     /// Makes one change. Its times count from when it was asked for.

@@ -4,7 +4,7 @@ use super::super::targets::{Target, Targets};
 use super::{CONTROLLER, Scene};
 use crate::cluster::{ClusterOptions, within};
 use crate::measure::Report;
-use crate::workloads::peered::{HOST_PORTS, Peered};
+use crate::workloads::peered::Peered;
 use std::time::{Duration, Instant};
 
 /// The pause between two looks at the hosts.
@@ -24,7 +24,7 @@ pub(crate) async fn run(
 ) -> Result<Report, String> {
     let peered = Peered::with_hosts(hosts);
     let mut scene = Scene::start(peered.resources(), hosts, options).await?;
-    let fleet = scene.connect(&peered).await?;
+    let fleet = scene.connect(peered.hosts()).await?;
     tokio::time::sleep(STABLE).await;
     let bytes = fleet.sum(|record| record.bytes);
     let updates = fleet.sum(|record| record.update_bytes);
@@ -49,7 +49,7 @@ pub(crate) async fn run(
     let per_host = |sum: u64| sum as f64 / hosts as f64;
     let mut report = Report::new("reconnect", seed);
     report.set("hosts", hosts);
-    report.set("ports", hosts * HOST_PORTS);
+    report.set("ports", peered.ports());
     report.measure("serves_again_seconds", serves.as_secs_f64());
     report.measure("controller_cpu_seconds", cpu.as_secs_f64());
     let mut targets = Targets::default();

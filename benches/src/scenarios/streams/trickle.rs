@@ -4,7 +4,7 @@ use super::super::targets::{Target, Targets};
 use super::Scene;
 use crate::cluster::{ClusterOptions, Host};
 use crate::measure::{Percentiles, Report};
-use crate::workloads::peered::{ADDED_MAX, HOST_PORTS, Peered};
+use crate::workloads::peered::{ADDED_MAX, Peered};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(crate) async fn run(
     let changes = ADDED_MAX as usize;
     let peered = Peered::with_hosts(hosts);
     let mut scene = Scene::start(peered.resources(), hosts, options).await?;
-    let fleet = scene.connect(&peered).await?;
+    let fleet = scene.connect(peered.hosts()).await?;
     let (own, others) = fleet.hosts().split_at(peered.tenant_hosts(TENANT).len());
     // The last one sees all tenants.
     let others = &others[..others.len().saturating_sub(1)];
@@ -54,7 +54,7 @@ pub(crate) async fn run(
     tokio::time::sleep(QUIET).await;
     let mut report = Report::new("trickle", seed);
     report.set("hosts", hosts);
-    report.set("ports", hosts * HOST_PORTS);
+    report.set("ports", peered.ports());
     report.set("hosts_of_tenant", own.len());
     report.set("changes", changes);
     report.measure("told_per_change", (applied(own) - own_before) as f64 / changes as f64);
