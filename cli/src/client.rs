@@ -3,16 +3,23 @@
 use crate::cli::{CONTROLLER_DEFAULT, Global};
 use crate::failure::{Failure, FailureKind};
 use spanwire_adminproto::wire::admin_client::AdminClient;
+use spanwire_adminproto::wire::admin_server::SERVICE_NAME;
 use std::future::Future;
 use std::time::Duration;
+use tokio::time::timeout;
 use tonic::metadata::MetadataValue;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 /// How long to wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one of several controllers may take to say whether it serves.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often an idle stream is checked, so that `watch` notices a controller that is gone.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// The largest answer that is taken: the view of one host, or a page of resources.
@@ -56,9 +63,32 @@ pub(crate) fn endpoints(global: &Global) -> Result<Vec<String>, Failure> {
     Ok(endpoints)
 }
 
-/// Connects to the first of the controllers that the command line names which can be reached.
+/// Connects to the first of the controllers that the command line names which serves. One that waits to
+/// be added, knows of no leader or does not answer speaks for itself alone, and only if all do so: then the
+/// first that can be reached.
 pub(crate) async fn connect(global: &Global) -> Result<Admin, Failure> {
-    connect_from(global, &endpoints(global)?, 0).await.map(|(_, admin)| admin)
+    let endpoints = endpoints(global)?;
+    let mode = ReadMode { stale: global.stale };
+    if endpoints.len() > 1 {
+        for address in &endpoints {
+            if let Ok(channel) = connect_channel(address).await
+                && is_serving(channel.clone()).await
+            {
+                return Ok(mk_admin(channel, mode));
+            }
+        }
+    }
+    connect_from(global, &endpoints, 0).await.map(|(_, admin)| admin)
+}
+
+/// Whether a controller says, in time, that it serves.
+async fn is_serving(channel: Channel) -> bool {
+    let request = HealthCheckRequest { service: SERVICE_NAME.to_owned() };
+    let asked = timeout(HEALTH_TIMEOUT, async { HealthClient::new(channel).check(request).await });
+    match asked.await {
+        Ok(Ok(response)) => response.into_inner().status() == ServingStatus::Serving,
+        Ok(Err(_)) | Err(_) => false,
+    }
 }
 
 /// Connects to the first of several controllers that can be reached, beginning with the one at `first`
@@ -94,13 +124,23 @@ pub(crate) async fn connect_to(address: &str) -> Result<Admin, Failure> {
 }
 
 async fn connect_as(address: &str, mode: ReadMode) -> Result<Admin, Failure> {
+    connect_channel(address).await.map(|channel| mk_admin(channel, mode))
+}
+
+fn mk_admin(channel: Channel, mode: ReadMode) -> Admin {
+    AdminClient::with_interceptor(channel, mode)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+async fn connect_channel(address: &str) -> Result<Channel, Failure> {
     let bare = address.strip_prefix("http://").unwrap_or(address);
     let endpoint = Endpoint::from_shared(format!("http://{bare}")).map_err(|error| {
         Failure::caused(format!("{address:?} is no address of a controller"), &error)
             .of_kind(FailureKind::Usage)
             .remedy("give it as HOST:PORT, as 127.0.0.1:6690 or [::1]:6690")
     })?;
-    let channel = endpoint
+    endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -113,10 +153,7 @@ async fn connect_as(address: &str, mode: ReadMode) -> Result<Admin, Failure> {
                     "start one with `spanwire controller`, or name another with --controller or \
                      SPANWIRE_CONTROLLER",
                 )
-        })?;
-    Ok(AdminClient::with_interceptor(channel, mode)
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX))
+        })
 }
 
 /// Runs a client verb: on this thread, for it mostly waits.

@@ -142,10 +142,23 @@ fn a_controller_that_waits_does_not_speak_for_the_others() {
     let (world, waiting) = (World::start(), World::start_waiting());
     let both = format!("{},{}", waiting.address, world.address);
     world.run(&["apply", "-f", &world.file("host.yaml", HOST), "--controller", &both]);
-    let failed = waiting.fail(&["delete", "host/host-01"], 4);
-    assert!(failed.contains("waits to be added to a cluster"), "{failed}");
+    let hosts = world.run(&["get", "hosts", "--controller", &both]);
+    assert!(hosts.contains("host-01"), "{hosts}");
+    for alone in [&["delete", "host/host-01"][..], &["get", "hosts"]] {
+        let failed = waiting.fail(alone, 4);
+        assert!(failed.contains("waits to be added to a cluster"), "{failed}");
+    }
     let told = world.run(&["cluster", "add", &waiting.address, "--controller", &both]);
     assert!(told.contains(&format!("replica 2 at {} is a member", waiting.address)), "{told}");
+}
+
+/// Its kernel takes the connection, as that of a stopped process does, and nobody answers.
+#[test]
+fn a_controller_that_does_not_answer_does_not_hold_up_a_read() {
+    let world = World::start();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let both = format!("{},{}", silent.local_addr().unwrap(), world.address);
+    assert_eq!(world.run(&["get", "hosts", "--controller", &both]), "nothing found\n");
 }
 
 /// An address that leads to a controller, and loses its first answer: the connection breaks as soon as
