@@ -42,7 +42,7 @@ impl Membership {
 }
 
 /// Where a replica stands.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Standing {
     /// The identity of the replica.
     pub replica_id: u64,
@@ -76,6 +76,18 @@ impl Standing {
             is_current: false,
             membership: Arc::default(),
         }
+    }
+
+    /// True if nothing is to be told of. Asked after every entry, so members are the same if nobody has
+    /// made them anew.
+    pub(crate) fn is_same(&self, other: &Standing) -> bool {
+        let of = |standing: &Standing| {
+            let Standing { replica_id, role, leader, term, applied_index, .. } = *standing;
+            (replica_id, role, leader, term, applied_index)
+        };
+        of(self) == of(other)
+            && (self.committed_index, self.is_current) == (other.committed_index, other.is_current)
+            && Arc::ptr_eq(&self.membership, &other.membership)
     }
 }
 

@@ -416,7 +416,7 @@ impl<S: LogStore> Replica<S> {
             membership: self.membership.clone(),
         };
         self.shared.standing.send_if_modified(|current| {
-            let changed = *current != standing;
+            let changed = !current.is_same(&standing);
             *current = standing;
             changed
         });
