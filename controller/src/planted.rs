@@ -25,11 +25,13 @@ pub enum Bug {
     SnapshotCutShort,
     /// A read is answered when it is known how far it must see, not when that is applied.
     ReadBeforeApplied,
+    /// A replica that knows of no leader keeps its hosts.
+    LeaderlessKeepsHosts,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 10] = [
+    pub const ALL: [Bug; 11] = [
         Bug::VoteNotPersisted,
         Bug::AcknowledgedBeforeSync,
         Bug::SnapshotWithoutMembership,
@@ -40,6 +42,7 @@ impl Bug {
         Bug::SnapshotWithoutRequests,
         Bug::SnapshotCutShort,
         Bug::ReadBeforeApplied,
+        Bug::LeaderlessKeepsHosts,
     ];
 }
 

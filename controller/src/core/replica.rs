@@ -226,12 +226,14 @@ impl<S: LogStore> Replica<S> {
                 }
             }
             PeerMessage::Answer { id, answer } => self.waiting.process_answer(&id, answer),
-            PeerMessage::Load(streams) => self.shared.loads.insert(from, streams),
+            PeerMessage::Load(streams) => {
+                self.shared.loads.insert(from, streams, self.now.elapsed);
+            }
         }
     }
 
     /// Tells the others how many hosts are served here.
-    fn tell_load(&mut self, streams: u32) {
+    pub fn tell_load(&mut self, streams: u32) {
         let own = self.node.id();
         for id in self.membership.ids().into_iter().filter(|id| *id != own) {
             self.transport.send(id, PeerMessage::Load(streams));

@@ -86,7 +86,7 @@ impl Connection {
     }
 
     /// True once the host is told, or will be next, to connect elsewhere.
-    pub(crate) fn is_refused(&self) -> bool {
+    pub fn is_refused(&self) -> bool {
         self.session().is_refused()
     }
 

@@ -1,16 +1,18 @@
 //! A replica with its disk and its clock.
 
-use crate::schedule::{SECOND, Time};
+use crate::schedule::{MS, SECOND, Time};
 use crate::storage::{Storage, WatchedLog};
 use parking_lot::Mutex;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
+use spanwire_controller::balance::{Balance, BalanceCommand, BalanceLimits, Served, Situation};
 use spanwire_controller::config::Limits;
 use spanwire_controller::core::{CoreError, Now, Replica, ReplicaConfig, Transport};
 use spanwire_controller::data_dir::Identity;
 use spanwire_controller::limits::TICK;
 use spanwire_controller::metrics::Metrics;
 use spanwire_controller::peer::PeerMessage;
+use spanwire_controller::publisher::Connection;
 use spanwire_controller::shared::Shared;
 use spanwire_hostproto::ClusterId;
 use std::collections::BTreeMap;
@@ -86,6 +88,8 @@ pub struct Running {
     pub log: Arc<WatchedLog>,
     /// What it shares with those who serve.
     pub shared: Arc<Shared>,
+    /// Which hosts it lets go.
+    pub balance: Balance,
     /// What it has sent.
     pub outbox: Outbox,
     /// The last entry that was checked to be applied as elsewhere.
@@ -94,6 +98,37 @@ pub struct Running {
     pub busy_until: Time,
     /// Steps since it started.
     pub steps: u64,
+}
+
+impl Running {
+    /// Takes the passing of time, by the replica's clock and by the simulation's. Returns how many
+    /// hosts are let go.
+    pub fn process_time(&mut self, clock: Now, now: Time, rng: &mut ChaCha8Rng) -> usize {
+        self.replica.process_time(clock);
+        let standing = self.shared.standing.borrow().clone();
+        self.balance.process_leader(standing.leader, clock.elapsed);
+        if clock.elapsed < self.balance.next_deadline() {
+            return 0;
+        }
+        let connections = self.shared.publisher.connections().into_iter();
+        let hosts: Vec<Served> = connections
+            .map(|connection| Served { age: age(&connection, now), connection })
+            .collect();
+        let situation = Situation { standing: &standing, loads: &self.shared.loads, hosts: &hosts };
+        let commands = self.balance.process_time(situation, rng, clock.elapsed);
+        let is_let_go = |command: &&BalanceCommand| !matches!(command, BalanceCommand::TellLoad(_));
+        let count = commands.iter().filter(is_let_go).count();
+        for command in commands {
+            command.execute(&self.shared, |streams| self.replica.tell_load(streams));
+        }
+        count
+    }
+}
+
+/// How long a host has been connected.
+pub fn age(connection: &Connection, now: Time) -> Duration {
+    let since = connection.connected_since_ms() * MS;
+    Duration::from_micros(now.saturating_sub(since))
 }
 
 /// What became of a replica.
@@ -163,11 +198,13 @@ impl SimReplica {
         let transport = Box::new(outbox.clone());
         let mut replica = Replica::open(config, log.clone(), shared.clone(), transport)?;
         let checked_index = log.snapshot_index();
-        replica.start(self.clock.now(at))?;
+        let clock = self.clock.now(at);
+        replica.start(clock)?;
         self.state = State::Up(Box::new(Running {
             replica,
             log,
             shared,
+            balance: Balance::new(BALANCE, clock.elapsed),
             outbox,
             checked_index,
             busy_until: at,
@@ -210,6 +247,9 @@ pub fn limits(rng: &mut ChaCha8Rng) -> Limits {
         log_entries_kept: rng.random_range(0..snapshot_entries),
     }
 }
+
+/// As few more hosts than the average are too many that a handful of them shows it.
+pub const BALANCE: BalanceLimits = BalanceLimits { more_hosts: 1, stay: Duration::from_secs(3) };
 
 /// How long a run of the simulation lasts, before it is healed.
 pub const TROUBLE: Time = 60 * SECOND;

@@ -3,8 +3,8 @@
 use crate::admin::{Change, Client};
 use crate::checks::{
     Durable, ElectionSafety, ExactlyOnce, Finding, ForwardOnly, LeaderAppendOnly,
-    LeaderCompleteness, Linearizability, LogMatching, Reference, Resume, StateMachineSafety, Votes,
-    check_oracle, finding,
+    LeaderCompleteness, LeftBehind, Linearizability, LogMatching, Reference, Resume,
+    StateMachineSafety, Votes, check_oracle, finding,
 };
 use crate::faults::Faults;
 use crate::host::{SimHost, Stream};
@@ -145,6 +145,7 @@ pub(crate) struct Simulation {
     completeness: LeaderCompleteness,
     state_machine: StateMachineSafety,
     forward_only: ForwardOnly,
+    left_behind: LeftBehind,
     resume: Resume,
     durable: Durable,
     exactly_once: ExactlyOnce,
@@ -199,6 +200,7 @@ impl Simulation {
             completeness: LeaderCompleteness::default(),
             state_machine: StateMachineSafety::default(),
             forward_only: ForwardOnly::default(),
+            left_behind: LeftBehind::default(),
             resume: Resume::default(),
             durable: Durable::default(),
             exactly_once: ExactlyOnce::default(),

@@ -3,7 +3,7 @@
 use super::{Event, Simulation};
 use crate::checks::Finding;
 use crate::network::Network;
-use crate::replica::{SimReplica, State, TROUBLE};
+use crate::replica::{BALANCE, SimReplica, State, TROUBLE};
 
 impl Simulation {
     /// Nothing goes wrong any more, and what was broken is repaired.
@@ -67,6 +67,9 @@ impl Simulation {
                 return Some(format!("replica {id} remembers other requests than the first"));
             }
         }
+        if let Some(surplus) = self.surplus() {
+            return Some(surplus);
+        }
         for host in &self.hosts {
             let expected = self.reference.view_at(&host.name, self.reference.applied_index());
             if expected.is_none_or(|expected| expected.items != host.enforced.items) {
@@ -75,5 +78,21 @@ impl Simulation {
             }
         }
         None
+    }
+
+    /// A member that serves too many of the hosts.
+    fn surplus(&self) -> Option<String> {
+        let load = |id: &u64| {
+            let running = self.replicas.get(id).and_then(SimReplica::running)?;
+            u32::try_from(running.shared.publisher.connections().len()).ok()
+        };
+        let ids = self.membership.ids();
+        let loads: Vec<(u64, u32)> = ids.iter().filter_map(|id| Some((*id, load(id)?))).collect();
+        loads.iter().find_map(|(id, own)| {
+            let others: Vec<u32> =
+                loads.iter().filter(|(other, _)| other != id).map(|(_, load)| *load).collect();
+            let is_too_much = BALANCE.surplus(*own, &others) > 0;
+            is_too_much.then(|| format!("replica {id} serves {own} hosts, others {others:?}"))
+        })
     }
 }

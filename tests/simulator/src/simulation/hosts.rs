@@ -105,7 +105,8 @@ impl Simulation {
             None => {
                 let hello = Hello::from_first_message(message);
                 let hello = hello.map_err(|refused| finding("host protocol", refused.detail))?;
-                let connected = shared.publisher.connect(&mut shared.state.write(), hello, 0);
+                let connected =
+                    shared.publisher.connect(&mut shared.state.write(), hello, now / MS);
                 match connected {
                     Ok(connection) => stream.connection = Some(connection),
                     // It was not yet in the state: it tries again.

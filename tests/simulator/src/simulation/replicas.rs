@@ -30,6 +30,7 @@ impl Simulation {
         let now = self.schedule.now();
         let Some(replica) = self.replicas.get_mut(&id) else { return Ok(()) };
         self.append_only.process_restart(id);
+        self.left_behind.process_restart(id);
         match replica.start(now, &mut self.rng) {
             Ok(()) => {
                 self.count("replicas started");
@@ -54,13 +55,17 @@ impl Simulation {
         let sync_time = replica.storage.sync_time;
         let State::Up(running) = &mut replica.state else { return Ok(()) };
         running.steps += 1;
-        running.replica.process_time(clock);
+        let let_go = running.process_time(clock, now, &mut self.rng);
         act(running);
         let ran = running.replica.run_ready();
         let job = if ran.is_ok() { running.replica.take_snapshot_job() } else { None };
         let writes = running.log.take_writes();
         running.busy_until = running.busy_until.max(now) + writes * sync_time;
         let (run, busy_until) = (replica.run, running.busy_until);
+        if let_go > 0 {
+            self.tell(format_args!("replica {id} lets {let_go} hosts go"));
+            self.count("hosts let go");
+        }
         self.check_log(id)?;
         self.send_messages(id)?;
         if let Err(error) = ran {
@@ -225,6 +230,8 @@ impl Simulation {
     pub(super) fn check_replica(&mut self, id: u64) -> Result<(), Finding> {
         let Some(replica) = self.replicas.get_mut(&id) else { return Ok(()) };
         let altered = replica.storage.is_altered;
+        let now = self.schedule.now();
+        let clock = replica.clock.now(now).elapsed;
         let Some(running) = replica.running_mut() else { return Ok(()) };
         let standing = running.shared.standing.borrow().clone();
         let applied = standing.applied_index;
@@ -268,6 +275,7 @@ impl Simulation {
             self.membership_index = applied;
             self.process_membership(standing.membership.clone());
         }
+        self.left_behind.check(id, &standing, &shared, clock, now)?;
         check_slow_hosts(&shared.publisher, &shared.state.read())?;
         let enforced = |name: &spanwire_topology::model::Text| {
             let host = self.hosts.iter().find(|host| host.name == *name)?;
