@@ -27,11 +27,13 @@ pub enum Bug {
     ReadBeforeApplied,
     /// A replica that knows of no leader keeps its hosts.
     LeaderlessKeepsHosts,
+    /// A check of what a host holds always comes to the end that all is right.
+    CheckFindsNothing,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 11] = [
+    pub const ALL: [Bug; 12] = [
         Bug::VoteNotPersisted,
         Bug::AcknowledgedBeforeSync,
         Bug::SnapshotWithoutMembership,
@@ -43,6 +45,7 @@ impl Bug {
         Bug::SnapshotCutShort,
         Bug::ReadBeforeApplied,
         Bug::LeaderlessKeepsHosts,
+        Bug::CheckFindsNothing,
     ];
 }
 

@@ -11,6 +11,7 @@ impl Simulation {
         self.tell(format_args!("healed"));
         self.is_healed = true;
         self.network = Network::default();
+        self.schedule.put(self.schedule.now(), Event::AlterView);
         for host in 0..self.hosts.len() {
             self.hosts[host].slowness = 0;
             if !self.hosts[host].is_up {
@@ -67,6 +68,9 @@ impl Simulation {
                 return Some(format!("replica {id} remembers other requests than the first"));
             }
         }
+        if self.unaltered > 0 {
+            return Some(format!("{} views are yet to be altered", self.unaltered));
+        }
         if let Some(surplus) = self.surplus() {
             return Some(surplus);
         }
@@ -74,7 +78,11 @@ impl Simulation {
             let expected = self.reference.view_at(&host.name, self.reference.applied_index());
             if expected.is_none_or(|expected| expected.items != host.enforced.items) {
                 let revision = host.revision();
-                return Some(format!("{} enforces revision {revision}", host.name));
+                let altered = &host.altered;
+                return Some(format!(
+                    "{} enforces revision {revision}, {altered:?} altered",
+                    host.name
+                ));
             }
         }
         None

@@ -3,7 +3,7 @@
 use super::{COMPARED_EVERY, Event, Simulation};
 use crate::checks::{Finding, check_realized, check_slow_hosts, finding};
 use crate::host::Stream;
-use crate::replica::{Running, SimReplica, State};
+use crate::replica::{LetGo, Running, SimReplica, State};
 use crate::schedule::MS;
 use crate::storage::{Seen, WatchedLog};
 use prost::Message as _;
@@ -62,10 +62,7 @@ impl Simulation {
         let writes = running.log.take_writes();
         running.busy_until = running.busy_until.max(now) + writes * sync_time;
         let (run, busy_until) = (replica.run, running.busy_until);
-        if let_go > 0 {
-            self.tell(format_args!("replica {id} lets {let_go} hosts go"));
-            self.count("hosts let go");
-        }
+        self.tell_let_go(id, let_go);
         self.check_log(id)?;
         self.send_messages(id)?;
         if let Err(error) = ran {
@@ -78,6 +75,18 @@ impl Simulation {
         self.check_replica(id)?;
         self.serve_hosts(id);
         Ok(())
+    }
+
+    fn tell_let_go(&mut self, id: u64, let_go: LetGo) {
+        let LetGo { for_balance, without_leader } = let_go;
+        let told = [
+            ("hosts let go for balance", "has more hosts than others", for_balance),
+            ("hosts let go without a leader", "knows of no leader", without_leader),
+        ];
+        for (what, why, count) in told.into_iter().filter(|(_, _, count)| *count > 0) {
+            *self.counts.entry(what).or_default() += count;
+            self.tell(format_args!("replica {id} {why} and lets {count} go"));
+        }
     }
 
     /// What was written is looked at, whether or not the replica survived it.
