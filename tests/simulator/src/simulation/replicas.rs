@@ -66,6 +66,10 @@ impl Simulation {
         self.check_log(id)?;
         self.send_messages(id)?;
         if let Err(error) = ran {
+            // Of its own removal it may be the first to know.
+            if matches!(error, CoreError::Removed { .. }) {
+                self.check_replica(id)?;
+            }
             return self.process_stopped(id, error);
         }
         if let Some(job) = job {
