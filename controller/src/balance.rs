@@ -1,189 +1,233 @@
 //! Which replica serves which hosts: a replica that cannot serve lets all of its hosts go, and one
 //! that serves too many lets some go. A host that is let go connects to another replica, and is sent
 //! nothing that it has.
+//!
+//! * [`Balance`]: the decision, without a clock. So the same code runs in a controller and in a
+//!   simulator.
+//! * [`Loads`]: what the other replicas said of their hosts.
+//! * [`run`]: what runs the decision in a controller.
 
-use crate::core::CoreHandle;
+mod loads;
+mod run;
+
+pub use loads::Loads;
+pub(crate) use run::run;
+
 use crate::limits::{
-    BALANCE_INTERVAL, BALANCE_STAY, LEADERLESS_WAIT, LOAD_HOLDS, RELEASE_INTERVAL, RELEASE_TIME,
+    BALANCE_INTERVAL, BALANCE_MORE_HOSTS, BALANCE_STAY, LEADERLESS_WAIT, RELEASE_INTERVAL,
+    RELEASE_TIME,
 };
+use crate::planted::{self, Bug};
 use crate::publisher::Connection;
-use crate::shared::Shared;
+use crate::shared::{Shared, Standing};
 use crate::telemetry;
-use parking_lot::Mutex;
+use rand::Rng;
 use rand::seq::IndexedRandom as _;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use std::time::Duration;
 
-/// A replica may have so many hosts more than the average, in parts of it ...
+/// A replica may have so many hosts more than the average, in parts of it, besides
+/// [`BalanceLimits::more_hosts`].
 const MORE_PARTS: u64 = 4;
-/// ... and so many more on top, so that a few hosts never go to and fro.
-const MORE_HOSTS: u64 = 8;
 /// The part of what is too much that goes at a time.
 const SURPLUS_PARTS: u64 = 50;
 
-/// How many hosts the other replicas serve, as they said last.
-#[derive(Debug, Default)]
-pub struct Loads(Mutex<BTreeMap<u64, (u32, Instant)>>);
+/// When a replica has too many hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BalanceLimits {
+    /// So many more than the average are not too many, so that a few hosts never go to and fro.
+    pub more_hosts: u64,
+    /// How long a host stays before it is let go for the sake of balance.
+    pub stay: Duration,
+}
 
-impl Loads {
-    /// Takes what a replica says.
-    pub fn insert(&self, replica: u64, streams: u32) {
-        self.0.lock().insert(replica, (streams, Instant::now()));
-    }
-
-    /// What a replica said last.
-    pub fn of(&self, replica: u64) -> Option<u32> {
-        self.0.lock().get(&replica).map(|(streams, _)| *streams)
-    }
-
-    /// What the replicas that can serve said last. Those that are silent cannot.
-    fn fresh(&self) -> Vec<u32> {
-        let mut loads = self.0.lock();
-        loads.retain(|_, (_, at)| at.elapsed() < LOAD_HOLDS);
-        loads.values().map(|(streams, _)| *streams).collect()
+impl Default for BalanceLimits {
+    fn default() -> BalanceLimits {
+        BalanceLimits { more_hosts: BALANCE_MORE_HOSTS, stay: BALANCE_STAY }
     }
 }
 
-/// How many hosts to let go now, of `own`, where the others that can serve have `others`.
-fn surplus(own: u32, others: &[u32]) -> usize {
-    if others.is_empty() {
-        return 0;
-    }
-    let all: u64 = others.iter().copied().map(u64::from).sum::<u64>() + u64::from(own);
-    let average = all.div_ceil(others.len() as u64 + 1);
-    if u64::from(own) <= average + average / MORE_PARTS + MORE_HOSTS {
-        return 0;
-    }
-    let go = (u64::from(own) - average).div_ceil(SURPLUS_PARTS);
-    usize::try_from(go).unwrap_or(usize::MAX)
-}
-
-/// Lets hosts go, as long as the controller serves.
-pub(crate) async fn run(core: CoreHandle, draining: CancellationToken) {
-    let balance = async {
-        loop {
-            tokio::time::sleep(BALANCE_INTERVAL).await;
-            balance_once(&core);
+impl BalanceLimits {
+    /// How many hosts to let go now, of `own`, where the others that can serve have `others`.
+    pub fn surplus(&self, own: u32, others: &[u32]) -> usize {
+        if others.is_empty() {
+            return 0;
         }
-    };
-    let release = async {
-        loop {
-            wait_leaderless(core.shared()).await;
-            release_all(core.shared()).await;
+        let all: u64 = others.iter().copied().map(u64::from).sum::<u64>() + u64::from(own);
+        let average = all.div_ceil(others.len() as u64 + 1);
+        if u64::from(own) <= average + average / MORE_PARTS + self.more_hosts {
+            return 0;
         }
-    };
-    tokio::select! {
-        () = balance => {}
-        () = release => {}
-        () = draining.cancelled() => {}
+        let go = (u64::from(own) - average).div_ceil(SURPLUS_PARTS);
+        usize::try_from(go).unwrap_or(usize::MAX)
     }
 }
 
-fn balance_once(core: &CoreHandle) {
-    let shared = core.shared();
-    let standing = shared.standing.borrow().clone();
-    // Whoever cannot serve says nothing: nobody sends it hosts then.
-    if !standing.is_current || standing.membership.ids().len() < 2 {
-        return;
-    }
-    let connections = shared.publisher.connections();
-    let own = u32::try_from(connections.len()).unwrap_or(u32::MAX);
-    core.tell_load(own);
-    let go = surplus(own, &shared.loads.fresh());
-    let settled: Vec<&Arc<Connection>> =
-        connections.iter().filter(|connection| connection.age() > BALANCE_STAY).collect();
-    for connection in settled.sample(&mut rand::rng(), go) {
-        connection.process_draining("balance: other replicas have fewer hosts");
+/// A host that is connected here.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// Its connection.
+    pub connection: Arc<Connection>,
+    /// How long it has been connected.
+    pub age: Duration,
+}
+
+/// What there is to decide from.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// Where the replica stands.
+    pub standing: &'a Standing,
+    /// What the others said of their hosts.
+    pub loads: &'a Loads,
+    /// The hosts that are connected here.
+    pub hosts: &'a [Served],
+}
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub enum BalanceCommand {
+    /// Tell the other replicas that so many hosts are served here. They may not hear of it.
+    TellLoad(u32),
+    /// Let a host go: others have fewer.
+    LetGo(Arc<Connection>),
+    /// Let a host go: this replica, which knows of no leader, cannot know what there is to tell it.
+    LetGoLeaderless(Arc<Connection>),
+}
+
+impl BalanceCommand {
+    /// Does it. `tell_load` tells the others how many hosts are served here.
+    pub fn execute(self, shared: &Shared, tell_load: impl FnOnce(u32)) {
+        match self {
+            BalanceCommand::TellLoad(streams) => tell_load(streams),
+            BalanceCommand::LetGo(connection) => {
+                connection.process_draining("balance: other replicas have fewer hosts");
+            }
+            BalanceCommand::LetGoLeaderless(connection) => {
+                let replica_id = shared.standing.borrow().replica_id;
+                connection.process_behind(&format!("replica {replica_id} knows of no leader"));
+            }
+        }
     }
 }
 
-/// Waits until the replica has known of no leader for a while.
-async fn wait_leaderless(shared: &Shared) {
-    let mut standing = shared.standing.subscribe();
-    loop {
-        let lost = standing.wait_for(|standing| standing.leader == 0).await.is_ok();
-        let found = standing.wait_for(|standing| standing.leader != 0);
-        // Without a core nothing changes any more, and the controller stops.
-        if !lost || timeout(LEADERLESS_WAIT, found).await.is_err() {
+/// Decides which hosts a replica lets go. Every `now` is the time since the replica started.
+#[derive(Debug)]
+pub struct Balance {
+    limits: BalanceLimits,
+    /// When the loads are looked at next.
+    next_look: Duration,
+    /// Since when no leader is known.
+    leaderless_since: Option<Duration>,
+    /// Set while hosts are let go for want of a leader.
+    release: Option<Release>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Release {
+    at_once: usize,
+    next: Duration,
+}
+
+impl Balance {
+    /// A replica that knows of no leader yet.
+    pub fn new(limits: BalanceLimits, now: Duration) -> Balance {
+        Balance {
+            limits,
+            next_look: now + BALANCE_INTERVAL,
+            leaderless_since: Some(now),
+            release: None,
+        }
+    }
+
+    /// Takes the leader that the replica knows of; 0 if none.
+    pub fn process_leader(&mut self, leader: u64, now: Duration) {
+        if leader != 0 {
+            (self.leaderless_since, self.release) = (None, None);
+        } else {
+            self.leaderless_since.get_or_insert(now);
+        }
+    }
+
+    /// When [`Balance::process_time`] must be called next, unless the leader changes before.
+    pub fn next_deadline(&self) -> Duration {
+        let release = match (self.release, self.leaderless_since) {
+            (Some(release), _) => Some(release.next),
+            (None, since) => since.map(|since| since + LEADERLESS_WAIT),
+        };
+        release.map_or(self.next_look, |release| release.min(self.next_look))
+    }
+
+    /// Takes the passing of time.
+    pub fn process_time(
+        &mut self,
+        situation: Situation<'_>,
+        rng: &mut impl Rng,
+        now: Duration,
+    ) -> Vec<BalanceCommand> {
+        self.process_leader(situation.standing.leader, now);
+        let mut commands = Vec::new();
+        if now >= self.next_look {
+            self.next_look = now + BALANCE_INTERVAL;
+            self.level(situation, rng, now, &mut commands);
+        }
+        if self.leaderless_since.is_some_and(|since| now >= since + LEADERLESS_WAIT)
+            && !planted::is(Bug::LeaderlessKeepsHosts)
+        {
+            self.release(situation, now, &mut commands);
+        }
+        commands
+    }
+
+    /// Lets some hosts go if there are too many here.
+    fn level(
+        &self,
+        situation: Situation<'_>,
+        rng: &mut impl Rng,
+        now: Duration,
+        commands: &mut Vec<BalanceCommand>,
+    ) {
+        let Situation { standing, loads, hosts } = situation;
+        // Whoever cannot serve says nothing: nobody sends it hosts then.
+        if !standing.is_current || standing.membership.ids().len() < 2 {
             return;
         }
+        let own = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+        commands.push(BalanceCommand::TellLoad(own));
+        let go = self.limits.surplus(own, &loads.fresh(now));
+        let settled: Vec<&Served> =
+            hosts.iter().filter(|host| host.age > self.limits.stay).collect();
+        let chosen = settled.sample(rng, go);
+        commands.extend(chosen.map(|host| BalanceCommand::LetGo(host.connection.clone())));
     }
-}
 
-/// Lets all hosts go, a few at a time, until there is a leader.
-async fn release_all(shared: &Shared) {
-    let replica_id = shared.standing.borrow().replica_id;
-    let total = shared.publisher.connections().len();
-    if total > 0 {
-        telemetry::hosts_released(replica_id, total);
-    }
-    let groups = RELEASE_TIME.as_millis() / RELEASE_INTERVAL.as_millis();
-    let at_once = total.div_ceil(usize::try_from(groups).unwrap_or(1)).max(1);
-    while shared.standing.borrow().leader == 0 {
-        let detail = format!("replica {replica_id} knows of no leader");
-        let connections = shared.publisher.connections();
-        let rest = connections.iter().filter(|connection| !connection.is_refused());
-        for connection in rest.take(at_once) {
-            connection.process_behind(&detail);
+    /// Lets all hosts go, a few at a time.
+    fn release(
+        &mut self,
+        situation: Situation<'_>,
+        now: Duration,
+        commands: &mut Vec<BalanceCommand>,
+    ) {
+        let Situation { standing, hosts, .. } = situation;
+        let release = self.release.get_or_insert_with(|| {
+            let total = hosts.len();
+            if total > 0 {
+                telemetry::hosts_released(standing.replica_id, total);
+            }
+            let groups = RELEASE_TIME.as_millis() / RELEASE_INTERVAL.as_millis();
+            let at_once = total.div_ceil(usize::try_from(groups).unwrap_or(1)).max(1);
+            Release { at_once, next: now }
+        });
+        if now < release.next {
+            return;
         }
-        tokio::time::sleep(RELEASE_INTERVAL).await;
+        release.next = now + RELEASE_INTERVAL;
+        let rest = hosts.iter().filter(|host| !host.connection.is_refused());
+        let chosen = rest.take(release.at_once);
+        commands
+            .extend(chosen.map(|host| BalanceCommand::LetGoLeaderless(host.connection.clone())));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_few_more_than_others_are_no_reason_to_go() {
-        assert_eq!(surplus(1000, &[]), 0, "there is nobody else");
-        assert_eq!(surplus(100, &[100, 100]), 0);
-        assert_eq!(surplus(11, &[0, 0]), 0);
-        assert_eq!(surplus(130, &[100, 90]), 0);
-        assert_eq!(surplus(0, &[1000, 1000]), 0);
-        assert_eq!(surplus(3000, &[0, 0]), 40);
-        assert_eq!(surplus(u32::MAX, &[u32::MAX; 6]), 0);
-    }
-
-    /// A replica came back without hosts: all of them come to have about the same, without many
-    /// being let go at a time.
-    #[test]
-    fn it_converges_without_a_storm() {
-        let mut loads = [6000_u32, 4000, 0];
-        let mut moved = 0;
-        for tick in 0..300 {
-            for index in 0..loads.len() {
-                let others: Vec<usize> = (0..loads.len()).filter(|i| *i != index).collect();
-                let said: Vec<u32> = others.iter().map(|i| loads[*i]).collect();
-                let go = surplus(loads[index], &said);
-                assert!(go <= 60, "{go} at once");
-                for n in 0..go {
-                    loads[index] -= 1;
-                    loads[others[(n + tick) % 2]] += 1;
-                    moved += 1;
-                }
-            }
-        }
-        assert_eq!(loads.iter().sum::<u32>(), 10_000);
-        let (least, most) = (loads.iter().min().unwrap(), loads.iter().max().unwrap());
-        assert!(*most <= 10_000 / 3 * 5 / 4 + 10, "{loads:?}");
-        // What two may have more than the average, the third has less.
-        assert!(*least >= 1600, "{loads:?}");
-        assert!(moved < 10_000, "{moved} moves");
-        let before = loads;
-        let said = |i: usize| [loads[(i + 1) % 3], loads[(i + 2) % 3]];
-        assert!((0..3).all(|i| surplus(before[i], &said(i)) == 0), "it has come to rest");
-    }
-
-    #[test]
-    fn the_last_word_of_a_replica_counts() {
-        let loads = Loads::default();
-        loads.insert(2, 5);
-        loads.insert(3, 7);
-        loads.insert(2, 6);
-        assert_eq!(loads.fresh(), [6, 7]);
-    }
-}
+#[path = "balance/tests.rs"]
+mod tests;

@@ -7,30 +7,56 @@
 //! the wire some 50 bytes.
 
 use crate::limits::HOST_CHECK_TICK;
+use crate::publisher::Publisher;
 use crate::shared::Shared;
 use spanwire_hostproto::digest;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use tokio::time::Instant;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// The schedule. Every `now` is the time since the replica started.
+#[derive(Debug)]
+pub struct HostChecks {
+    interval: NonZeroU64,
+    looked_at: Duration,
+}
+
+impl HostChecks {
+    /// A schedule by which each host has its turn once in an interval, in seconds.
+    pub fn new(interval: NonZeroU64, now: Duration) -> HostChecks {
+        HostChecks { interval, looked_at: now }
+    }
+
+    /// When [`HostChecks::process_time`] must be called next.
+    pub fn next_deadline(&self) -> Duration {
+        self.looked_at + HOST_CHECK_TICK
+    }
+
+    /// Asks for a check of each connected host that has had its turn since the last call. Returns of
+    /// how many.
+    pub fn process_time(&mut self, publisher: &Publisher, now: Duration) -> usize {
+        let (after, until) = (self.looked_at.as_secs(), now.as_secs());
+        self.looked_at = now;
+        let connections = publisher.connections();
+        let due = connections
+            .iter()
+            .filter(|connection| is_due(connection.name(), self.interval, after, until));
+        // One that cannot be checked says so to whoever asks for it.
+        due.filter(|connection| connection.request_check().is_ok()).count()
+    }
+}
 
 /// Asks for checks, as long as the controller serves.
 pub(crate) async fn run(shared: Arc<Shared>, interval: NonZeroU64, draining: CancellationToken) {
-    let started = Instant::now();
-    let mut looked_at = 0;
+    let mut checks = HostChecks::new(interval, shared.elapsed());
     loop {
+        let wait = checks.next_deadline().saturating_sub(shared.elapsed());
         tokio::select! {
-            () = tokio::time::sleep(HOST_CHECK_TICK) => {}
+            () = tokio::time::sleep(wait) => {}
             () = draining.cancelled() => return,
         }
-        let now = started.elapsed().as_secs();
-        for connection in shared.publisher.connections() {
-            if is_due(connection.name(), interval, looked_at, now) {
-                // One that cannot be checked says so to whoever asks for it.
-                let _ = connection.request_check();
-            }
-        }
-        looked_at = now;
+        checks.process_time(&shared.publisher, shared.elapsed());
     }
 }
 

@@ -20,6 +20,7 @@
 //! * [`past`]: states as they were, made again from the log.
 //! * [`api`]: the services.
 //! * [`balance`]: which replica serves which hosts.
+//! * [`host_checks`]: when what hosts hold is checked.
 //! * [`tasks`]: every thread, task and channel, in one picture.
 
 pub mod api;
@@ -31,7 +32,7 @@ pub mod core;
 pub mod data_dir;
 pub mod error;
 pub mod history;
-mod host_checks;
+pub mod host_checks;
 pub mod limits;
 pub mod metrics;
 mod metrics_server;

@@ -166,6 +166,8 @@ pub const HAND_OVER_RETRY: Duration = Duration::from_millis(500);
 pub const BALANCE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long what another replica said of its hosts holds.
 pub const LOAD_HOLDS: Duration = Duration::from_secs(5);
+/// A replica may have so many hosts more than the average, and a part of it more on top.
+pub const BALANCE_MORE_HOSTS: u64 = 8;
 /// How long a host stays before it is let go for the sake of balance.
 pub const BALANCE_STAY: Duration = Duration::from_secs(30);
 /// Time in which a replica without a leader lets go of its hosts.

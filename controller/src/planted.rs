@@ -25,11 +25,15 @@ pub enum Bug {
     SnapshotCutShort,
     /// A read is answered when it is known how far it must see, not when that is applied.
     ReadBeforeApplied,
+    /// A replica that knows of no leader keeps its hosts.
+    LeaderlessKeepsHosts,
+    /// A check of what a host holds always comes to the end that all is right.
+    CheckFindsNothing,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 10] = [
+    pub const ALL: [Bug; 12] = [
         Bug::VoteNotPersisted,
         Bug::AcknowledgedBeforeSync,
         Bug::SnapshotWithoutMembership,
@@ -40,6 +44,8 @@ impl Bug {
         Bug::SnapshotWithoutRequests,
         Bug::SnapshotCutShort,
         Bug::ReadBeforeApplied,
+        Bug::LeaderlessKeepsHosts,
+        Bug::CheckFindsNothing,
     ];
 }
 

@@ -15,7 +15,7 @@ use spanwire_topology::Engine;
 use spanwire_topology::model::{Labels, ObjectKey, Operation, Revision, Transaction};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// What became of a transaction.
@@ -111,6 +111,8 @@ pub struct Shared {
     pub revision: watch::Sender<Revision>,
     /// How many hosts the other replicas serve.
     pub loads: Loads,
+    /// What times of this run of the replica count from.
+    started: Instant,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -127,8 +129,14 @@ impl Shared {
             standing: watch::Sender::new(Standing::of_follower(identity.replica_id)),
             revision: watch::Sender::new(0),
             loads: Loads::default(),
+            started: Instant::now(),
             metrics,
         }
+    }
+
+    /// The time since the replica started.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Applies log entries in order, and tells sessions and watches what changed. Returns what

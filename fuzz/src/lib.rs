@@ -1,6 +1,11 @@
 //! The fuzz targets, as functions of bytes. Each says what it checks besides "does not panic".
 
+pub mod replica;
 pub mod seeds;
+pub mod sessions;
+
+pub use replica::{peer, state};
+pub use sessions::sessions;
 
 use prost::Message;
 use spanwire_hostproto::codec::{encode_delta, encode_full, encode_removed};

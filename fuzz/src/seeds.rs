@@ -1,13 +1,27 @@
 //! The seeds of every target, made by the encoders themselves and of small documents.
 
-use crate::{WORLD, join, world};
+use crate::replica::{FROM_TO, RECORD_NUMBER};
+use crate::sessions::actions;
+use crate::{WORLD, join, split, world};
 use prost::Message;
+use raft::eraftpb::{ConfState, Entry, HardState, MessageType};
+use spanwire_adminproto::backup;
+use spanwire_adminproto::convert::from_resource;
+use spanwire_adminproto::wire::{BackupHeader, BackupPart};
+use spanwire_controller::consensus::Write;
+use spanwire_controller::consensus::log::journal_record;
+use spanwire_controller::consensus::transfer::{Chunk, ChunkRequest, SnapshotName};
+use spanwire_controller::peer::{LeaderAnswer, MembersChange, PeerMessage, Request};
+use spanwire_controller::state::{
+    Members, RequestId, State, encode_command, encode_snapshot, wire,
+};
 use spanwire_hostproto::codec::{encode_delta, encode_full, encode_removed};
 use spanwire_hostproto::controller_session::SessionPhase;
 use spanwire_hostproto::message::Hello;
 use spanwire_hostproto::{
     ChangeLog, ClusterId, ControllerSession, EngineSource, HostCommand, HostIdentity, HostSession,
 };
+use spanwire_topology::Kind;
 use spanwire_topology::view::{Item, ItemDelta};
 use std::collections::VecDeque;
 use std::fs;
@@ -48,7 +62,7 @@ const PODS: &str = r#"{"apiVersion":"v1","kind":"List","items":[
 
 /// Writes the seeds, a directory a target.
 pub fn write_all(directory: &Path) -> io::Result<()> {
-    let seeds: [(&str, Vec<Vec<u8>>); 7] = [
+    let seeds: [(&str, Vec<Vec<u8>>); 10] = [
         ("manifest", manifests()),
         ("ovn_dump", dumps()),
         ("ovn_match", MATCHES.iter().map(|text| text.as_bytes().to_vec()).collect()),
@@ -56,6 +70,9 @@ pub fn write_all(directory: &Path) -> io::Result<()> {
         ("host_update", updates()),
         ("host_session", vec![conversation().0]),
         ("controller_session", vec![conversation().1]),
+        ("sessions", courses()),
+        ("peer", peers()),
+        ("state", states()),
     ];
     seeds.iter().try_for_each(|(target, seeds)| write(&directory.join(target), seeds))
 }
@@ -196,4 +213,131 @@ fn conversation() -> (Vec<u8>, Vec<u8>) {
     to_host.extend(join(&controller_messages));
     to_controller.extend(join(&host_messages));
     (to_host, to_controller)
+}
+
+/// What happens to a host and its controller, and two messages that nobody sent.
+fn courses() -> Vec<Vec<u8>> {
+    use actions::*;
+    let exchange = [TO_CONTROLLER, TO_HOST, APPLIED, TO_CONTROLLER, TO_HOST, APPLIED];
+    let begin = [&[CONNECT][..], &exchange, &exchange].concat();
+    let courses: [&[u8]; 5] = [
+        &[CHECK, TO_HOST, TO_CONTROLLER],
+        &[CHANGE, 0, CHANGE, 65, CHANGE, 130, TO_HOST, BREAK, CHANGE, 73, CONNECT],
+        &[CHANGE, 1, TO_HOST, RESTART_AGENT, RESTART_REPLICA, CHANGE, 129, CONNECT],
+        &[REPAIR, TO_CONTROLLER, CHECK, CHANGE, 2, TO_HOST, TIME, 9],
+        &[CHECK, CHANGE, 2, TO_HOST, TO_CONTROLLER, CHECK, TO_HOST],
+    ];
+    let mut seeds: Vec<Vec<u8>> =
+        courses.iter().map(|course| [&begin[..], course, &exchange].concat()).collect();
+    let (to_host, to_controller) = conversation();
+    for (action, messages) in [(FORGE_TO_HOST, to_host), (FORGE_TO_CONTROLLER, to_controller)] {
+        let forged = split(&messages).filter_map(|message| {
+            let length = u8::try_from(message.len()).ok()?;
+            Some([&begin[..], &[action, length], message, &exchange].concat())
+        });
+        seeds.extend(forged);
+    }
+    seeds
+}
+
+/// A byte that chooses a reader, and what it is to read.
+fn chosen(reader: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[reader][..], bytes].concat()
+}
+
+/// Messages of each kind, a record of a journal and its parts, and commands.
+fn peers() -> Vec<Vec<u8>> {
+    let name = SnapshotName { index: 7, term: 3 };
+    let id = RequestId([5; 16]);
+    let (from, to) = FROM_TO;
+    let change = MembersChange {
+        add: vec!["192.0.2.1:6690".to_owned()],
+        promote: vec![2],
+        remove: vec![3],
+        force: true,
+    };
+    let operation = |resource| wire::Operation {
+        operation: Some(wire::operation::Operation::Put(from_resource(&resource))),
+        expected_revision: Some(3),
+    };
+    let engine = world();
+    let objects = Kind::ALL.iter().flat_map(|kind| {
+        let objects = engine.list(*kind, None, None).map(|object| object.resource.clone());
+        objects.collect::<Vec<_>>()
+    });
+    let transaction =
+        wire::Transaction { operations: objects.map(operation).collect(), expected_revision: None };
+    let command = encode_command(id, 4, transaction);
+    let entry = Entry { index: 8, term: 3, data: command.clone(), ..Entry::default() };
+    let append = raft::eraftpb::Message {
+        msg_type: MessageType::MsgAppend as i32,
+        from,
+        to,
+        term: 3,
+        log_term: 3,
+        index: 7,
+        commit: 7,
+        entries: vec![entry.clone()],
+        ..Default::default()
+    };
+    let chunk = Chunk {
+        name,
+        total: 4,
+        total_checksum: crc32c::crc32c(b"data"),
+        offset: 0,
+        data: bytes::Bytes::from_static(b"data"),
+        checksum: crc32c::crc32c(b"data"),
+    };
+    let messages = [
+        PeerMessage::Raft(Box::new(append)),
+        PeerMessage::SnapshotRequest(ChunkRequest { name, offset: 4 }),
+        PeerMessage::SnapshotChunk(chunk),
+        PeerMessage::SnapshotGone(name),
+        PeerMessage::Forward { id, what: Request::Command(command.clone()) },
+        PeerMessage::Forward { id, what: Request::Members(change) },
+        PeerMessage::Forward { id, what: Request::Transfer(3) },
+        PeerMessage::Answer { id, answer: LeaderAnswer::Refused("no".to_owned()) },
+        PeerMessage::Answer { id, answer: LeaderAnswer::Already(vec![4]) },
+        PeerMessage::Load(7),
+    ];
+    let envelopes = messages.iter().map(|message| message.to_wire().encode_to_vec());
+    let mut seeds: Vec<Vec<u8>> = envelopes.map(|bytes| chosen(0, &bytes)).collect();
+    let write = Write {
+        snapshot: None,
+        entries: vec![entry],
+        hard_state: Some(HardState { term: 3, vote: 1, commit: 7 }),
+        conf_state: Some(ConfState::from(([1, 2], [3]))),
+    };
+    let mut record = Vec::new();
+    journal_record::encode(RECORD_NUMBER, &write, &mut record);
+    let parts = journal_record::find(&record, 0).map(|found| found.parts.to_vec());
+    seeds.push(chosen(1, &record));
+    seeds.extend(parts.map(|parts| chosen(1, &parts)));
+    seeds.push(chosen(2, &command));
+    seeds
+}
+
+/// The world as a snapshot, and that as a backup: the file, and its parts.
+fn states() -> Vec<Vec<u8>> {
+    let engine = world();
+    let state = State {
+        network: engine.export(),
+        members: Members { addresses: [(1, "192.0.2.1:6690".to_owned())].into(), next_id: 2 },
+        applied_index: engine.revision() + 2,
+        ..State::default()
+    };
+    let snapshot = encode_snapshot(&state);
+    let header = BackupHeader {
+        revision: engine.revision(),
+        index: state.applied_index,
+        term: 3,
+        ..BackupHeader::default()
+    };
+    let parts: Vec<BackupPart> = backup::to_parts(header, snapshot.clone()).collect();
+    let mut file = backup::Writer::new(Vec::new()).expect("a vector can be written to");
+    for part in &parts {
+        file.write(part).expect("a vector can be written to");
+    }
+    let parts: Vec<Vec<u8>> = parts.iter().map(Message::encode_to_vec).collect();
+    vec![chosen(0, &snapshot), chosen(1, &file.into_inner()), chosen(2, &join(&parts))]
 }

@@ -41,7 +41,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -265,12 +265,12 @@ fn run<S: LogStore>(
     commands: &Receiver<Command>,
     stopped: &CancellationToken,
 ) -> Result<(), CoreError> {
-    let started = Instant::now();
-    let now = || Now { elapsed: started.elapsed(), wall_ms: now_ms() };
+    let shared = replica.shared().clone();
+    let now = || Now { elapsed: shared.elapsed(), wall_ms: now_ms() };
     let mut snapshot: Option<JoinHandle<()>> = None;
     replica.start(now())?;
     loop {
-        let wait = replica.next_deadline().saturating_sub(started.elapsed());
+        let wait = replica.next_deadline().saturating_sub(shared.elapsed());
         let mut stop = stopped.is_cancelled();
         match commands.recv_timeout(wait) {
             Ok(command) => {

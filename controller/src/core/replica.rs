@@ -226,12 +226,14 @@ impl<S: LogStore> Replica<S> {
                 }
             }
             PeerMessage::Answer { id, answer } => self.waiting.process_answer(&id, answer),
-            PeerMessage::Load(streams) => self.shared.loads.insert(from, streams),
+            PeerMessage::Load(streams) => {
+                self.shared.loads.insert(from, streams, self.now.elapsed);
+            }
         }
     }
 
     /// Tells the others how many hosts are served here.
-    fn tell_load(&mut self, streams: u32) {
+    pub fn tell_load(&mut self, streams: u32) {
         let own = self.node.id();
         for id in self.membership.ids().into_iter().filter(|id| *id != own) {
             self.transport.send(id, PeerMessage::Load(streams));
@@ -263,9 +265,7 @@ impl<S: LogStore> Replica<S> {
     /// The replica must stop. Those who wait are not answered: what became of their requests others
     /// will know, or this replica after a restart.
     pub fn run_ready(&mut self) -> Result<(), CoreError> {
-        if let Some(why) = self.removed.take() {
-            return Err(CoreError::Removed { replica_id: self.node.id(), why });
-        }
+        self.check_removed()?;
         while let Some(mut step) = self.node.step() {
             self.send(std::mem::take(&mut step.send));
             let reads = std::mem::take(&mut step.reads);
@@ -299,7 +299,16 @@ impl<S: LogStore> Replica<S> {
         }
         self.publish_standing();
         self.batch = (0, 0);
-        Ok(())
+        // What was to be said as a member is said. The core of a leader that is none any more would break
+        // off at the next answer to what it had sent.
+        self.check_removed()
+    }
+
+    fn check_removed(&mut self) -> Result<(), CoreError> {
+        match self.removed.take() {
+            Some(why) => Err(CoreError::Removed { replica_id: self.node.id(), why }),
+            None => Ok(()),
+        }
     }
 
     fn send(&mut self, messages: Vec<raft::eraftpb::Message>) {

@@ -2,6 +2,7 @@
 
 use super::convergence::Convergence;
 use super::{Publisher, SessionGuard};
+use crate::planted::{self, Bug};
 use crate::shared::Shared;
 use crate::telemetry;
 use parking_lot::Mutex;
@@ -87,7 +88,7 @@ impl Connection {
     }
 
     /// True once the host is told, or will be next, to connect elsewhere.
-    pub(crate) fn is_refused(&self) -> bool {
+    pub fn is_refused(&self) -> bool {
         self.session().is_refused()
     }
 
@@ -302,6 +303,21 @@ async fn sleep_until(connection: &Connection, deadline: Option<Duration>) {
     tokio::time::sleep(left).await;
 }
 
+/// What a host would say if a check had found nothing.
+fn find_nothing(message: wire::HostMessage) -> wire::HostMessage {
+    use wire::host_message::Message;
+    let message = message.message.map(|message| match message {
+        Message::Check(result) => Message::Check(wire::CheckResult {
+            matches: true,
+            entries: Vec::new(),
+            last: true,
+            ..result
+        }),
+        other => other,
+    });
+    wire::HostMessage { message }
+}
+
 /// Takes a message of a connected host. `now` is the time since the start of the connection.
 pub fn process_message(
     shared: &Shared,
@@ -309,6 +325,7 @@ pub fn process_message(
     message: wire::HostMessage,
     now: Duration,
 ) {
+    let message = if planted::is(Bug::CheckFindsNothing) { find_nothing(message) } else { message };
     let event = connection.session().process_message(message, now);
     match event {
         SessionEvent::None => {}

@@ -19,6 +19,7 @@ pub(crate) struct Faults {
     alterations: bool,
     clocks: bool,
     hosts: bool,
+    views: bool,
 }
 
 impl Faults {
@@ -31,6 +32,7 @@ impl Faults {
             alterations: rng.random_bool(0.3),
             clocks: rng.random_bool(0.5),
             hosts: rng.random_bool(0.8),
+            views: rng.random_bool(0.5),
         }
     }
 }
@@ -43,7 +45,7 @@ impl Simulation {
         }
         let pause = self.rng.random_range(20..self.faults.pause_max_ms) * MS;
         self.schedule.put(self.schedule.now() + pause, Event::Fault);
-        match self.rng.random_range(0..12) {
+        match self.rng.random_range(0..13) {
             0..3 if self.faults.network => self.disturb_network(),
             3..5 if self.faults.crashes => self.crash_somebody(),
             5 if self.faults.crashes => self.pause_somebody(),
@@ -52,6 +54,7 @@ impl Simulation {
             8 if self.faults.alterations => self.alter_disk(),
             9 if self.faults.clocks => self.jump_clock(),
             10..12 if self.faults.hosts => self.disturb_host(),
+            12 if self.faults.views => drop(self.alter_view()),
             _ => {}
         }
         Ok(())

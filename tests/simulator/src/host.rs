@@ -1,12 +1,16 @@
 //! A host: the agent's end of the stream, a view on disk, and a datapath that takes its time.
 
+use crate::corruption::{self, Wrong};
 use crate::schedule::Time;
 use crate::workload::host_name;
+use rand::Rng;
 use spanwire_controller::publisher::Connection;
-use spanwire_hostproto::{HeldView, HostIdentity, HostSession, ViewChange, wire};
+use spanwire_hostproto::controller_session::SessionPhase;
+use spanwire_hostproto::host_session::HostPhase;
+use spanwire_hostproto::{HeldView, HostIdentity, HostSession, PROTOCOL_VERSION, ViewChange, wire};
 use spanwire_topology::model::{Revision, Text};
-use spanwire_topology::view::HostView;
-use std::collections::VecDeque;
+use spanwire_topology::view::{HostView, ItemKey};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// A stream between a host and a replica.
@@ -21,6 +25,10 @@ pub struct Stream {
     pub since: Time,
     /// The replica's side, once the hello is there.
     pub connection: Option<Arc<Connection>>,
+    /// What the host held when it was last asked what it holds.
+    pub asked: Option<Arc<HostView>>,
+    /// How many checks have ended.
+    pub checked: u64,
     /// On their way to the host.
     pub to_host: VecDeque<wire::ControllerMessage>,
     /// On their way to the replica.
@@ -29,6 +37,16 @@ pub struct Stream {
     pub last_to_host: Time,
     /// See `last_to_host`.
     pub last_to_replica: Time,
+}
+
+impl Stream {
+    /// True if nothing is on its way, and the replica's side waits for nothing.
+    fn is_silent(&self) -> bool {
+        let is_idle = |c: &Arc<Connection>| c.status().phase == SessionPhase::Idle;
+        self.to_host.is_empty()
+            && self.to_replica.is_empty()
+            && self.connection.as_ref().is_some_and(is_idle)
+    }
 }
 
 /// A host.
@@ -55,6 +73,8 @@ pub struct SimHost {
     pub slowness: Time,
     /// It complained and was not set right yet.
     pub complained: bool,
+    /// The items that were altered in what it holds, and are not right yet.
+    pub altered: BTreeSet<ItemKey>,
 }
 
 impl SimHost {
@@ -73,6 +93,7 @@ impl SimHost {
             is_up: true,
             slowness: 0,
             complained: false,
+            altered: BTreeSet::new(),
         }
     }
 
@@ -89,12 +110,47 @@ impl SimHost {
     /// The agent starts from its disk, and first of all puts that into the datapath.
     pub fn start(&mut self) {
         self.is_up = true;
-        let starts = u32::try_from(self.run).unwrap_or(u32::MAX).saturating_add(1);
-        self.session = mk_session(&self.name, starts, self.disk.clone());
+        self.session = mk_session(&self.name, self.starts(), self.disk.clone());
         self.complained = false;
         if let Some(held) = &self.disk {
             self.enforced = held.view.clone();
         }
+    }
+
+    /// Something alters what a host holds: in the memory, the disk and the datapath of an agent that
+    /// runs, or on the disk of one that does not. The agent does not notice, nor does its controller.
+    /// Returns what was altered, if anything was.
+    pub fn alter(&mut self, rng: &mut impl Rng) -> Option<(ItemKey, Wrong)> {
+        let mut held = self.disk.clone()?;
+        let is_idle = self.session.phase() == HostPhase::Following
+            && self.session.revision() > 0
+            && self.stream.as_ref().is_some_and(Stream::is_silent);
+        if self.is_up && !is_idle {
+            return None;
+        }
+        let altered = corruption::alter(Arc::make_mut(&mut held.view), rng)?;
+        self.altered.insert(altered.0);
+        self.disk = Some(held.clone());
+        if self.is_up {
+            self.enforced = held.view.clone();
+            // A session that has been where the one is in whose place it comes.
+            self.run += 1;
+            let welcome = wire::Welcome {
+                protocol_version: PROTOCOL_VERSION,
+                cluster_id: held.cluster_id.0.to_vec().into(),
+                resume: wire::welcome::Resume::Current.into(),
+                revision: held.view.revision,
+            };
+            self.session = mk_session(&self.name, self.starts(), Some(held));
+            let _hello = self.session.process_connected();
+            let message = Some(wire::controller_message::Message::Welcome(welcome));
+            let _ack = self.session.process_message(wire::ControllerMessage { message });
+        }
+        Some(altered)
+    }
+
+    fn starts(&self) -> u32 {
+        u32::try_from(self.run).unwrap_or(u32::MAX).saturating_add(1)
     }
 
     /// The revision in the datapath.

@@ -2,7 +2,7 @@
 //!
 //! Everything that a controller or an agent is made of and that can be wrong is the real thing: the Raft
 //! node, its driver, the log on its database, snapshots and how they travel, the state machine, the
-//! publisher, the sessions of the hosts at both ends. What is simulated is what they stand on: the
+//! publisher, the sessions of the hosts at both ends, what balances hosts and what has them checked. What is simulated is what they stand on: the
 //! [`network`], the disk under the log ([`storage`]), clocks, the datapath of a [`host`], and people
 //! ([`admin`]).
 //!
@@ -20,6 +20,7 @@
 
 pub mod admin;
 pub mod checks;
+pub mod corruption;
 mod faults;
 pub mod host;
 pub mod network;

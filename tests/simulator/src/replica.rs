@@ -1,19 +1,23 @@
 //! A replica with its disk and its clock.
 
-use crate::schedule::{SECOND, Time};
+use crate::schedule::{MS, SECOND, Time};
 use crate::storage::{Storage, WatchedLog};
 use parking_lot::Mutex;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
+use spanwire_controller::balance::{Balance, BalanceCommand, BalanceLimits, Served, Situation};
 use spanwire_controller::config::Limits;
 use spanwire_controller::core::{CoreError, Now, Replica, ReplicaConfig, Transport};
 use spanwire_controller::data_dir::Identity;
+use spanwire_controller::host_checks::HostChecks;
 use spanwire_controller::limits::TICK;
 use spanwire_controller::metrics::Metrics;
 use spanwire_controller::peer::PeerMessage;
+use spanwire_controller::publisher::Connection;
 use spanwire_controller::shared::Shared;
 use spanwire_hostproto::ClusterId;
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +90,10 @@ pub struct Running {
     pub log: Arc<WatchedLog>,
     /// What it shares with those who serve.
     pub shared: Arc<Shared>,
+    /// Which hosts it lets go.
+    pub balance: Balance,
+    /// When it has its hosts checked.
+    pub host_checks: HostChecks,
     /// What it has sent.
     pub outbox: Outbox,
     /// The last entry that was checked to be applied as elsewhere.
@@ -94,6 +102,53 @@ pub struct Running {
     pub busy_until: Time,
     /// Steps since it started.
     pub steps: u64,
+}
+
+/// How many hosts a replica lets go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LetGo {
+    /// Others have fewer.
+    pub for_balance: u64,
+    /// It knows of no leader.
+    pub without_leader: u64,
+}
+
+impl Running {
+    /// Takes the passing of time, by the replica's clock and by the simulation's. Returns how many
+    /// hosts are let go.
+    pub fn process_time(&mut self, clock: Now, now: Time, rng: &mut ChaCha8Rng) -> LetGo {
+        self.replica.process_time(clock);
+        let standing = self.shared.standing.borrow().clone();
+        if clock.elapsed >= self.host_checks.next_deadline() {
+            self.host_checks.process_time(&self.shared.publisher, clock.elapsed);
+        }
+        self.balance.process_leader(standing.leader, clock.elapsed);
+        if clock.elapsed < self.balance.next_deadline() {
+            return LetGo::default();
+        }
+        let connections = self.shared.publisher.connections().into_iter();
+        let hosts: Vec<Served> = connections
+            .map(|connection| Served { age: age(&connection, now), connection })
+            .collect();
+        let situation = Situation { standing: &standing, loads: &self.shared.loads, hosts: &hosts };
+        let commands = self.balance.process_time(situation, rng, clock.elapsed);
+        let mut let_go = LetGo::default();
+        for command in commands {
+            match &command {
+                BalanceCommand::TellLoad(_) => {}
+                BalanceCommand::LetGo(_) => let_go.for_balance += 1,
+                BalanceCommand::LetGoLeaderless(_) => let_go.without_leader += 1,
+            }
+            command.execute(&self.shared, |streams| self.replica.tell_load(streams));
+        }
+        let_go
+    }
+}
+
+/// How long a host has been connected.
+pub fn age(connection: &Connection, now: Time) -> Duration {
+    let since = connection.connected_since_ms() * MS;
+    Duration::from_micros(now.saturating_sub(since))
 }
 
 /// What became of a replica.
@@ -163,11 +218,14 @@ impl SimReplica {
         let transport = Box::new(outbox.clone());
         let mut replica = Replica::open(config, log.clone(), shared.clone(), transport)?;
         let checked_index = log.snapshot_index();
-        replica.start(self.clock.now(at))?;
+        let clock = self.clock.now(at);
+        replica.start(clock)?;
         self.state = State::Up(Box::new(Running {
             replica,
             log,
             shared,
+            balance: Balance::new(BALANCE, clock.elapsed),
+            host_checks: HostChecks::new(CHECK_SECONDS, clock.elapsed),
             outbox,
             checked_index,
             busy_until: at,
@@ -210,6 +268,12 @@ pub fn limits(rng: &mut ChaCha8Rng) -> Limits {
         log_entries_kept: rng.random_range(0..snapshot_entries),
     }
 }
+
+/// As few more hosts than the average are too many that a handful of them shows it.
+pub const BALANCE: BalanceLimits = BalanceLimits { more_hosts: 1, stay: Duration::from_secs(3) };
+
+/// Each host is checked so often.
+const CHECK_SECONDS: NonZeroU64 = NonZeroU64::new(10).unwrap();
 
 /// How long a run of the simulation lasts, before it is healed.
 pub const TROUBLE: Time = 60 * SECOND;

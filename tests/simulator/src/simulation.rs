@@ -3,8 +3,8 @@
 use crate::admin::{Change, Client};
 use crate::checks::{
     Durable, ElectionSafety, ExactlyOnce, Finding, ForwardOnly, LeaderAppendOnly,
-    LeaderCompleteness, Linearizability, LogMatching, Reference, Resume, StateMachineSafety, Votes,
-    check_oracle, finding,
+    LeaderCompleteness, LeftBehind, Linearizability, LogMatching, Reference, Resume,
+    StateMachineSafety, Votes, check_oracle, finding,
 };
 use crate::faults::Faults;
 use crate::host::{SimHost, Stream};
@@ -33,6 +33,8 @@ mod replicas;
 const CLIENTS: usize = 3;
 /// How long after the trouble everything has until it must be as it should.
 const HEALING: Time = 60 * SECOND;
+/// Views that are altered once everything is healed: nothing but a check notices.
+const ALTERED_AT_END: usize = 2;
 /// Messages on their way to a host at one time: what its connection holds.
 const WINDOW: usize = 2;
 /// Every so many steps of a replica its state is compared with the reference.
@@ -96,6 +98,8 @@ pub(crate) enum Event {
     Operator,
     /// Something goes wrong.
     Fault,
+    /// A view is altered, after all else was healed.
+    AlterView,
 }
 
 /// What a run came to.
@@ -130,6 +134,8 @@ pub(crate) struct Simulation {
     pub(crate) faults: Faults,
     /// True once nothing goes wrong any more.
     pub(crate) is_healed: bool,
+    /// Views that are yet to be altered, so that they are seen to be repaired.
+    unaltered: usize,
     clients: Vec<Client>,
     change: Option<Change>,
     limits: Limits,
@@ -145,6 +151,7 @@ pub(crate) struct Simulation {
     completeness: LeaderCompleteness,
     state_machine: StateMachineSafety,
     forward_only: ForwardOnly,
+    left_behind: LeftBehind,
     resume: Resume,
     durable: Durable,
     exactly_once: ExactlyOnce,
@@ -185,6 +192,7 @@ impl Simulation {
             hosts,
             counts: BTreeMap::new(),
             is_healed: false,
+            unaltered: ALTERED_AT_END,
             clients: (0..CLIENTS).map(|_| Client::default()).collect(),
             change: None,
             limits,
@@ -199,6 +207,7 @@ impl Simulation {
             completeness: LeaderCompleteness::default(),
             state_machine: StateMachineSafety::default(),
             forward_only: ForwardOnly::default(),
+            left_behind: LeftBehind::default(),
             resume: Resume::default(),
             durable: Durable::default(),
             exactly_once: ExactlyOnce::default(),
@@ -329,6 +338,15 @@ impl Simulation {
             Event::Client { client } => self.process_client(client),
             Event::Operator => self.process_operator(),
             Event::Fault => self.process_fault(),
+            Event::AlterView => {
+                if self.alter_view() {
+                    self.unaltered -= 1;
+                }
+                if self.unaltered > 0 {
+                    self.schedule.put(self.schedule.now() + 100 * MS, Event::AlterView);
+                }
+                Ok(())
+            }
         }
     }
 }

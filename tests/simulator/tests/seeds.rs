@@ -9,14 +9,18 @@ use std::collections::BTreeMap;
 const SEEDS: u64 = 10;
 
 /// What all of them together must have had in them: a run in which nothing goes wrong shows nothing.
-const MUST_HAVE: [&str; 21] = [
+const MUST_HAVE: [&str; 27] = [
     "agents restarted",
     "bits flipped",
     "changes of members",
+    "checks of hosts asked for",
+    "checks of hosts that found something",
     "clock jumps",
     "disks filled",
     "elections won",
     "host streams",
+    "hosts let go for balance",
+    "hosts let go without a leader",
     "joint configurations",
     "kills",
     "messages lost",
@@ -29,6 +33,8 @@ const MUST_HAVE: [&str; 21] = [
     "resumes of hosts",
     "slow hosts",
     "snapshots restored",
+    "views altered",
+    "views repaired by checks",
     "writes found applied before",
     "writes rejected",
 ];

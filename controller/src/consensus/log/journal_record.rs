@@ -15,9 +15,9 @@ use prost::Message;
 use raft::eraftpb::{ConfState, Entry, HardState};
 
 /// Records start at multiples of this.
-pub(super) const ALIGNMENT: usize = 8;
+pub const ALIGNMENT: usize = 8;
 /// Bytes before the parts.
-pub(super) const HEADER_BYTES: usize = 16;
+pub const HEADER_BYTES: usize = 16;
 /// Bytes of the header that the checksum covers.
 const CHECKED_HEADER_BYTES: usize = 12;
 
@@ -27,17 +27,18 @@ const HARD_STATE: u8 = 2;
 const CONF_STATE: u8 = 3;
 
 /// A record with the right checksum.
-pub(super) struct Record<'a> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
     /// The number of the commit.
-    pub(super) number: u64,
+    pub number: u64,
     /// What was written.
-    pub(super) parts: &'a [u8],
+    pub parts: &'a [u8],
     /// Where the next record would start.
-    pub(super) end: usize,
+    pub end: usize,
 }
 
 /// How long the record of a write will be.
-pub(super) fn length(write: &Write) -> usize {
+pub fn length(write: &Write) -> usize {
     let part = |length: usize| 1 + prost::length_delimiter_len(length) + length;
     let entries: usize = write.entries.iter().map(|entry| part(entry.encoded_len())).sum();
     let hard_state = write.hard_state.map_or(0, |hard_state| part(hard_state.encoded_len()));
@@ -46,7 +47,7 @@ pub(super) fn length(write: &Write) -> usize {
 }
 
 /// Puts the record of a write without a snapshot into `bytes`, in place of what is in it.
-pub(super) fn encode(number: u64, write: &Write, bytes: &mut Vec<u8>) {
+pub fn encode(number: u64, write: &Write, bytes: &mut Vec<u8>) {
     bytes.clear();
     bytes.resize(HEADER_BYTES, 0);
     for entry in &write.entries {
@@ -75,12 +76,12 @@ fn put(kind: u8, message: &impl Message, bytes: &mut Vec<u8>) {
 }
 
 /// The number of what starts `at`, whether it is a record or not.
-pub(super) fn number(bytes: &[u8], at: usize) -> Option<u64> {
+pub fn number(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().map(|number| u64::from_le_bytes(*number))
 }
 
 /// The record that starts `at`, if there is one and its checksum matches.
-pub(super) fn find(bytes: &[u8], at: usize) -> Option<Record<'_>> {
+pub fn find(bytes: &[u8], at: usize) -> Option<Record<'_>> {
     let number = number(bytes, at).filter(|number| *number > 0)?;
     let (header, rest) = bytes.get(at..)?.split_first_chunk::<HEADER_BYTES>()?;
     let length = u32::from_le_bytes(*header[8..].first_chunk()?) as usize;
@@ -94,7 +95,7 @@ pub(super) fn find(bytes: &[u8], at: usize) -> Option<Record<'_>> {
 ///
 /// # Errors
 /// What in it is not known, or does not decode.
-pub(super) fn decode(mut parts: &[u8]) -> Result<Write, String> {
+pub fn decode(mut parts: &[u8]) -> Result<Write, String> {
     let mut write = Write::default();
     while let Some((kind, rest)) = parts.split_first() {
         parts = rest;

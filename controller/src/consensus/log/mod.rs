@@ -10,7 +10,6 @@ mod fault_disk;
 mod fault_file;
 mod fault_state;
 mod journal;
-mod journal_record;
 mod memory;
 mod open;
 mod redb;
@@ -21,6 +20,7 @@ mod tail;
 mod verify;
 
 pub mod conformance;
+pub mod journal_record;
 
 #[cfg(test)]
 mod crash_model;

@@ -1,9 +1,9 @@
 //! G7: after a reconnect a host is sent what differs and nothing else.
 
 use super::{Finding, finding};
-use spanwire_hostproto::decode_update;
 use spanwire_hostproto::wire;
 use spanwire_hostproto::wire::controller_message::Message;
+use spanwire_hostproto::{Change, decode_update};
 use spanwire_topology::view::HostView;
 
 /// What was sent to hosts.
@@ -35,15 +35,22 @@ impl Resume {
             }
             Some(Message::Part(part)) => {
                 self.updates += part.updates.len() as u64;
-                if part.replace || complained {
+                if part.replace || (complained && !part.repair) {
                     return Ok(());
                 }
                 for bytes in &part.updates {
                     let update = decode_update(bytes);
                     let update = update.map_err(|error| finding(check, error.to_string()))?;
-                    let held = view.items.get(&update.key).map(|item| item.version);
-                    if held == Some(update.version) {
-                        let what = format!("{} is sent again at {held:?}", update.key);
+                    let held = view.items.get(&update.key);
+                    let is_held = held.is_some_and(|held| match &update.change {
+                        // Of what is held wrongly the version may be right.
+                        Change::Full(item) if part.repair => {
+                            held.version == update.version && *held.item == *item
+                        }
+                        _ => held.version == update.version,
+                    });
+                    if is_held {
+                        let what = format!("{} is sent again at {}", update.key, update.version);
                         return Err(finding(check, what));
                     }
                 }

@@ -32,6 +32,9 @@ impl Simulation {
             self.schedule.put(now + 100 * MS, Event::Client { client });
             return Ok(());
         };
+        if self.rng.random_bool(0.05) {
+            self.ask_check(id);
+        }
         if self.rng.random_bool(0.7) {
             let deeds = workload::deeds(&mut self.rng);
             return self.begin_write(client, &deeds);

@@ -3,7 +3,7 @@
 use super::{Event, Simulation};
 use crate::checks::Finding;
 use crate::network::Network;
-use crate::replica::{SimReplica, State, TROUBLE};
+use crate::replica::{BALANCE, SimReplica, State, TROUBLE};
 
 impl Simulation {
     /// Nothing goes wrong any more, and what was broken is repaired.
@@ -11,6 +11,7 @@ impl Simulation {
         self.tell(format_args!("healed"));
         self.is_healed = true;
         self.network = Network::default();
+        self.schedule.put(self.schedule.now(), Event::AlterView);
         for host in 0..self.hosts.len() {
             self.hosts[host].slowness = 0;
             if !self.hosts[host].is_up {
@@ -67,13 +68,39 @@ impl Simulation {
                 return Some(format!("replica {id} remembers other requests than the first"));
             }
         }
+        if self.unaltered > 0 {
+            return Some(format!("{} views are yet to be altered", self.unaltered));
+        }
+        if let Some(surplus) = self.surplus() {
+            return Some(surplus);
+        }
         for host in &self.hosts {
             let expected = self.reference.view_at(&host.name, self.reference.applied_index());
             if expected.is_none_or(|expected| expected.items != host.enforced.items) {
                 let revision = host.revision();
-                return Some(format!("{} enforces revision {revision}", host.name));
+                let altered = &host.altered;
+                return Some(format!(
+                    "{} enforces revision {revision}, {altered:?} altered",
+                    host.name
+                ));
             }
         }
         None
+    }
+
+    /// A member that serves too many of the hosts.
+    fn surplus(&self) -> Option<String> {
+        let load = |id: &u64| {
+            let running = self.replicas.get(id).and_then(SimReplica::running)?;
+            u32::try_from(running.shared.publisher.connections().len()).ok()
+        };
+        let ids = self.membership.ids();
+        let loads: Vec<(u64, u32)> = ids.iter().filter_map(|id| Some((*id, load(id)?))).collect();
+        loads.iter().find_map(|(id, own)| {
+            let others: Vec<u32> =
+                loads.iter().filter(|(other, _)| other != id).map(|(_, load)| *load).collect();
+            let is_too_much = BALANCE.surplus(*own, &others) > 0;
+            is_too_much.then(|| format!("replica {id} serves {own} hosts, others {others:?}"))
+        })
     }
 }

@@ -1,8 +1,9 @@
 //! Hosts, and the streams between them and replicas.
 
 use super::{Event, Simulation, WINDOW, host_node};
-use crate::checks::{Finding, check_view, finding};
+use crate::checks::{Finding, check_repair, check_view, finding};
 use crate::host::{SimHost, Stream};
+use crate::replica::SimReplica;
 use crate::schedule::{MS, Time};
 use rand::RngExt as _;
 use spanwire_controller::publisher::process_message;
@@ -46,6 +47,8 @@ impl Simulation {
             run: replica_run,
             since: now,
             connection: None,
+            asked: None,
+            checked: 0,
             to_host: Default::default(),
             to_replica: Default::default(),
             last_to_host: now,
@@ -101,11 +104,15 @@ impl Simulation {
         let shared = running.shared.clone();
         let age = Duration::from_micros(now - since);
         match &stream.connection {
-            Some(connection) => process_message(&shared, connection, message, age),
+            Some(connection) => {
+                process_message(&shared, connection, message, age);
+                self.check_repair(host)?;
+            }
             None => {
                 let hello = Hello::from_first_message(message);
                 let hello = hello.map_err(|refused| finding("host protocol", refused.detail))?;
-                let connected = shared.publisher.connect(&mut shared.state.write(), hello, 0);
+                let connected =
+                    shared.publisher.connect(&mut shared.state.write(), hello, now / MS);
                 match connected {
                     Ok(connection) => stream.connection = Some(connection),
                     // It was not yet in the state: it tries again.
@@ -152,7 +159,8 @@ impl Simulation {
 
     pub(super) fn process_to_host(&mut self, host: usize, number: u64) -> Result<(), Finding> {
         let now = self.schedule.now();
-        let Some(stream) = self.hosts[host].stream.as_mut().filter(|s| s.number == number) else {
+        let SimHost { stream, session, .. } = &mut self.hosts[host];
+        let Some(stream) = stream.as_mut().filter(|s| s.number == number) else {
             return Ok(());
         };
         let id = stream.replica;
@@ -161,6 +169,9 @@ impl Simulation {
             return Ok(());
         }
         let Some(message) = stream.to_host.pop_front() else { return Ok(()) };
+        if let Some(wire::controller_message::Message::Check(_)) = &message.message {
+            stream.asked = Some(session.view().clone());
+        }
         let complained = self.hosts[host].complained;
         self.resume.check(&message, self.hosts[host].session.view(), complained)?;
         let commands = self.hosts[host].session.process_message(message);
@@ -187,10 +198,17 @@ impl Simulation {
         let held = HeldView { cluster_id: change.cluster_id, view: change.view.clone() };
         self.hosts[host].disk = Some(held);
         self.hosts[host].enforced = change.view;
-        if change.replace {
+        if change.replace && change.repaired.is_empty() {
             self.hosts[host].complained = false;
         }
+        let before = self.hosts[host].altered.clone();
         self.check_host(host)?;
+        for key in before.difference(&self.hosts[host].altered.clone()) {
+            let by_check = change.repaired.iter().any(|difference| difference.key == *key);
+            let how =
+                if by_check { "views repaired by checks" } else { "views repaired otherwise" };
+            self.count(how);
+        }
         let commands = self.hosts[host].session.process_applied(change.to, Vec::new());
         self.execute(host, commands);
         Ok(())
@@ -198,14 +216,61 @@ impl Simulation {
 
     /// A host has something new in its datapath.
     pub(super) fn check_host(&mut self, host: usize) -> Result<(), Finding> {
-        let SimHost { name, enforced, .. } = &self.hosts[host];
+        let SimHost { name, enforced, altered, .. } = &mut self.hosts[host];
         let (name, enforced) = (name.clone(), enforced.clone());
         self.forward_only.check(&name, enforced.revision)?;
         if enforced.revision > 0 {
-            check_view(&self.reference, &name, &enforced)?;
+            check_view(&self.reference, &name, &enforced, altered)?;
         }
         self.tell(format_args!("{name} enforces revision {}", enforced.revision));
         Ok(())
+    }
+
+    /// A check of what a host holds may have ended.
+    fn check_repair(&mut self, host: usize) -> Result<(), Finding> {
+        let SimHost { name, stream, .. } = &mut self.hosts[host];
+        let Some(Stream { connection: Some(connection), asked, checked, .. }) = stream else {
+            return Ok(());
+        };
+        let Some(report) = connection.check_report(*checked + 1) else { return Ok(()) };
+        *checked = report.number;
+        let (name, asked) = (name.clone(), asked.take());
+        let Some(asked) = asked.filter(|_| report.problem.is_none()) else { return Ok(()) };
+        check_repair(&self.reference, &name, &asked, &report)?;
+        self.count("checks of hosts");
+        if report.found() > 0 {
+            self.count("checks of hosts that found something");
+            let found: Vec<String> = report
+                .differences
+                .iter()
+                .map(|d| format!("{} {}", d.key, d.found.as_str()))
+                .collect();
+            self.tell(format_args!("{name} is checked: {}", found.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// Something alters what a host holds. False if there is no host that it can happen to now.
+    pub(crate) fn alter_view(&mut self) -> bool {
+        let host = self.rng.random_range(0..self.hosts.len());
+        let Some((key, wrong)) = self.hosts[host].alter(&mut self.rng) else { return false };
+        self.count("views altered");
+        self.tell(format_args!("host {host}: {key} is altered: {wrong:?}"));
+        true
+    }
+
+    /// An administrator has a host checked.
+    pub(super) fn ask_check(&mut self, id: u64) {
+        let Some(running) = self.replicas.get(&id).and_then(SimReplica::running) else { return };
+        let connections = running.shared.publisher.connections();
+        if connections.is_empty() {
+            return;
+        }
+        let connection = &connections[self.rng.random_range(0..connections.len())];
+        if connection.request_check().is_ok() {
+            self.count("checks of hosts asked for");
+            self.serve_hosts(id);
+        }
     }
 
     /// A stream breaks: the host notices at a time, the replica at another.

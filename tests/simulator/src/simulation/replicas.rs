@@ -3,7 +3,7 @@
 use super::{COMPARED_EVERY, Event, Simulation};
 use crate::checks::{Finding, check_realized, check_slow_hosts, finding};
 use crate::host::Stream;
-use crate::replica::{Running, SimReplica, State};
+use crate::replica::{LetGo, Running, SimReplica, State};
 use crate::schedule::MS;
 use crate::storage::{Seen, WatchedLog};
 use prost::Message as _;
@@ -30,6 +30,7 @@ impl Simulation {
         let now = self.schedule.now();
         let Some(replica) = self.replicas.get_mut(&id) else { return Ok(()) };
         self.append_only.process_restart(id);
+        self.left_behind.process_restart(id);
         match replica.start(now, &mut self.rng) {
             Ok(()) => {
                 self.count("replicas started");
@@ -54,16 +55,21 @@ impl Simulation {
         let sync_time = replica.storage.sync_time;
         let State::Up(running) = &mut replica.state else { return Ok(()) };
         running.steps += 1;
-        running.replica.process_time(clock);
+        let let_go = running.process_time(clock, now, &mut self.rng);
         act(running);
         let ran = running.replica.run_ready();
         let job = if ran.is_ok() { running.replica.take_snapshot_job() } else { None };
         let writes = running.log.take_writes();
         running.busy_until = running.busy_until.max(now) + writes * sync_time;
         let (run, busy_until) = (replica.run, running.busy_until);
+        self.tell_let_go(id, let_go);
         self.check_log(id)?;
         self.send_messages(id)?;
         if let Err(error) = ran {
+            // Of its own removal it may be the first to know.
+            if matches!(error, CoreError::Removed { .. }) {
+                self.check_replica(id)?;
+            }
             return self.process_stopped(id, error);
         }
         if let Some(job) = job {
@@ -73,6 +79,18 @@ impl Simulation {
         self.check_replica(id)?;
         self.serve_hosts(id);
         Ok(())
+    }
+
+    fn tell_let_go(&mut self, id: u64, let_go: LetGo) {
+        let LetGo { for_balance, without_leader } = let_go;
+        let told = [
+            ("hosts let go for balance", "has more hosts than others", for_balance),
+            ("hosts let go without a leader", "knows of no leader", without_leader),
+        ];
+        for (what, why, count) in told.into_iter().filter(|(_, _, count)| *count > 0) {
+            *self.counts.entry(what).or_default() += count;
+            self.tell(format_args!("replica {id} {why} and lets {count} go"));
+        }
     }
 
     /// What was written is looked at, whether or not the replica survived it.
@@ -225,6 +243,8 @@ impl Simulation {
     pub(super) fn check_replica(&mut self, id: u64) -> Result<(), Finding> {
         let Some(replica) = self.replicas.get_mut(&id) else { return Ok(()) };
         let altered = replica.storage.is_altered;
+        let now = self.schedule.now();
+        let clock = replica.clock.now(now).elapsed;
         let Some(running) = replica.running_mut() else { return Ok(()) };
         let standing = running.shared.standing.borrow().clone();
         let applied = standing.applied_index;
@@ -268,6 +288,7 @@ impl Simulation {
             self.membership_index = applied;
             self.process_membership(standing.membership.clone());
         }
+        self.left_behind.check(id, &standing, &shared, clock, now)?;
         check_slow_hosts(&shared.publisher, &shared.state.read())?;
         let enforced = |name: &spanwire_topology::model::Text| {
             let host = self.hosts.iter().find(|host| host.name == *name)?;
