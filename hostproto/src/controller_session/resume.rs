@@ -1,8 +1,14 @@
-//! How to resume with a host: one decision.
+//! How to resume with a host: one decision, and the messages that lead to it and from it.
 
-use crate::message::ClusterId;
+use super::{ControllerSession, Plan, SessionEvent, State, in_message};
+use crate::PROTOCOL_VERSION;
+use crate::codec::key_from_wire;
+use crate::limits::{CATCH_UP_WAIT, COMPLAINTS_MAX, INVENTORY_ENTRIES_MAX};
+use crate::message::{ClusterId, cut_detail};
 use crate::source::ViewSource;
+use crate::wire;
 use spanwire_topology::model::Revision;
+use std::time::Duration;
 
 /// What is known of the host's view when it asks to resume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +59,101 @@ pub(super) fn decide(held: Held, source: &impl ViewSource) -> Resume {
         0 => Resume::Inventory { deltas: true },
         1 => Resume::Inventory { deltas: false },
         _ => Resume::Snapshot,
+    }
+}
+
+impl ControllerSession {
+    pub(super) fn resume(
+        &mut self,
+        held: Held,
+        source: &impl ViewSource,
+        now: Duration,
+    ) -> Option<wire::Welcome> {
+        use wire::welcome::Resume as OnWire;
+        let revision = source.revision();
+        let (resume, state) = match decide(held, source) {
+            Resume::Wait => {
+                if let State::Resuming { held: _, deadline } = &mut self.state {
+                    deadline.get_or_insert(now + CATCH_UP_WAIT);
+                }
+                return None;
+            }
+            Resume::Current => {
+                self.pending.take();
+                self.revision = revision;
+                (OnWire::Current, State::AwaitingAck { to: revision })
+            }
+            Resume::Inventory { deltas } => {
+                let (entries, from) = (Vec::new(), held.revision);
+                (OnWire::Inventory, State::AwaitingInventory { entries, from, deltas })
+            }
+            Resume::Snapshot => (OnWire::Snapshot, State::Cutting(Plan::Whole)),
+        };
+        self.cluster = Some(source.cluster_id());
+        self.enter(state, now);
+        Some(wire::Welcome {
+            protocol_version: PROTOCOL_VERSION,
+            cluster_id: source.cluster_id().0.to_vec().into(),
+            resume: resume.into(),
+            revision,
+        })
+    }
+
+    pub(super) fn process_inventory(
+        &mut self,
+        inventory: wire::Inventory,
+        now: Duration,
+    ) -> Result<SessionEvent, String> {
+        let State::AwaitingInventory { entries: known, from, deltas } = &mut self.state else {
+            return Err(self.unexpected("an inventory"));
+        };
+        let wire::Inventory { entries, last } = inventory;
+        if known.len() + entries.len() > INVENTORY_ENTRIES_MAX {
+            return Err(format!("an inventory of more than {INVENTORY_ENTRIES_MAX} items"));
+        }
+        known.reserve(entries.len());
+        for wire::InventoryEntry { key, version } in entries {
+            let key =
+                key_from_wire(key.as_ref()).map_err(|error| in_message("inventory", error))?;
+            if known.last().is_some_and(|(before, _)| *before >= key) {
+                return Err(format!(
+                    "the inventory is not sorted: {key} stands too late, or twice"
+                ));
+            }
+            known.push((key, version));
+        }
+        if last {
+            let (held, from, deltas) = (std::mem::take(known), *from, *deltas);
+            self.enter(State::Cutting(Plan::Difference { held, from, deltas }), now);
+        }
+        Ok(SessionEvent::None)
+    }
+
+    pub(super) fn process_complaint(
+        &mut self,
+        complaint: wire::Complaint,
+        now: Duration,
+    ) -> Result<SessionEvent, String> {
+        let wire::Complaint { reason: _, detail, revision } = complaint;
+        let detail = cut_detail(&detail).to_owned();
+        self.complaints += 1;
+        self.complaints_in_a_row += 1;
+        if self.complaints_in_a_row >= COMPLAINTS_MAX {
+            return Err(format!(
+                "{} complaints in a row, the last: {detail}",
+                self.complaints_in_a_row
+            ));
+        }
+        let held = Held {
+            cluster_id: self.host_cluster,
+            revision,
+            digest: None,
+            complaints: self.complaints_in_a_row,
+        };
+        self.pending.take();
+        self.checks.fail(&format!("the host complained: {detail}"));
+        self.enter(State::Resuming { held, deadline: None }, now);
+        Ok(SessionEvent::Complained { detail })
     }
 }
 
