@@ -3,7 +3,7 @@
 pub mod seeds;
 
 use prost::Message;
-use spanwire_hostproto::codec::{encode_delta, encode_full, encode_removed};
+use spanwire_hostproto::codec::{encode_delta, encode_full, encode_ranges, encode_removed};
 use spanwire_hostproto::message::Hello;
 use spanwire_hostproto::{
     Change, ChangeLog, ClusterId, ControllerSession, EngineSource, HostCommand, HostIdentity,
@@ -79,6 +79,9 @@ pub fn host_update(data: &[u8]) {
         Change::Full(item) => encode_full(update.key, update.version, item),
         Change::Delta { base_version, delta } => {
             encode_delta(update.key, *base_version, update.version, delta)
+        }
+        Change::Ranges { base_version, delta } => {
+            encode_ranges(update.key, *base_version, update.version, delta)
         }
     };
     let again = decode_update(&encoded).unwrap_or_else(|error| panic!("{error}: {update:?}"));

@@ -3,6 +3,7 @@
 mod batch;
 mod check;
 mod pending;
+mod ranges;
 mod resume;
 mod status;
 mod stream;
@@ -10,6 +11,7 @@ mod stream;
 pub use status::{SessionEvent, SessionPhase, SessionStatus};
 
 use crate::codec::DecodeError;
+use crate::log::ToldRanges;
 use crate::message::{ClusterId, Drift, Hello, Rejections, refused, refused_message};
 use crate::source::ViewSource;
 use crate::wire;
@@ -20,10 +22,11 @@ use batch::Withheld;
 use check::Checks;
 use pending::PendingItems;
 use prost::Message;
+use ranges::Difference;
 use resume::Held;
 use spanwire_topology::model::Revision;
 use spanwire_topology::view::ItemKey;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// The controller's end of one host's stream: a state machine without I/O.
@@ -54,6 +57,8 @@ pub struct ControllerSession {
     sent_revision: Revision,
     pending: PendingItems,
     withheld: Withheld,
+    /// True if the last batch was cut with ranges that the host told.
+    sent_by_ranges: bool,
     rejections: Rejections,
     drift: Drift,
     checks: Checks,
@@ -69,7 +74,14 @@ enum State {
     /// A welcome is due. While this replica is behind the host there is a deadline.
     Resuming { held: Held, deadline: Option<Duration> },
     /// The inventory so far.
-    AwaitingInventory { entries: Vec<(ItemKey, Revision)>, from: Revision, deltas: bool },
+    AwaitingInventory(Difference),
+    /// The host was asked for the ranges of these lists. What it told so far.
+    AwaitingRanges {
+        difference: Difference,
+        asked: Vec<ItemKey>,
+        told: BTreeMap<ItemKey, ToldRanges>,
+        bytes: usize,
+    },
     /// A batch is due that does not come from what is pending.
     Cutting(Plan),
     /// The parts of a batch that are not sent yet; never empty.
@@ -88,11 +100,7 @@ enum State {
 #[derive(Debug)]
 enum Plan {
     Whole,
-    Difference {
-        held: Vec<(ItemKey, Revision)>,
-        from: Revision,
-        deltas: bool,
-    },
+    Difference(Difference),
     /// What differs from these contents.
     Repair {
         held: Vec<(ItemKey, u64)>,
@@ -107,6 +115,7 @@ impl ControllerSession {
             revision: hello.revision,
             digest: Some(hello.digest),
             complaints: 0,
+            by_ranges: false,
         };
         ControllerSession {
             host_cluster: hello.cluster_id,
@@ -120,6 +129,7 @@ impl ControllerSession {
             sent_revision: 0,
             pending: PendingItems::default(),
             withheld: Withheld::new(),
+            sent_by_ranges: false,
             rejections: Rejections::default(),
             drift: Drift::default(),
             checks: Checks::default(),
@@ -141,6 +151,7 @@ impl ControllerSession {
         }
         let result = match message.message {
             Some(FromHost::Inventory(inventory)) => self.process_inventory(inventory, now),
+            Some(FromHost::Ranges(ranges)) => self.process_ranges(ranges, now),
             Some(FromHost::Ack(ack)) => self.process_ack(ack, now),
             Some(FromHost::Complaint(complaint)) => self.process_complaint(complaint, now),
             Some(FromHost::Drift(wire::DriftReport { findings, repaired_total })) => {
@@ -239,7 +250,8 @@ impl ControllerSession {
                 }
                 State::Cutting(_) | State::Sending { .. } => true,
                 State::Idle => self.pending.is_touched() || self.checks.is_due(),
-                State::AwaitingInventory { .. }
+                State::AwaitingInventory(_)
+                | State::AwaitingRanges { .. }
                 | State::AwaitingAck { .. }
                 | State::AwaitingCheck { .. }
                 | State::Ended => false,
@@ -265,9 +277,13 @@ impl ControllerSession {
                     ToHost::Check(self.check(source, now))
                 }
                 State::Cutting(_) | State::Sending { .. } | State::Idle => {
-                    ToHost::Part(self.next_part(source, now)?)
+                    match self.ask_for_ranges(source, now) {
+                        Some(request) => ToHost::Ranges(request),
+                        None => ToHost::Part(self.next_part(source, now)?),
+                    }
                 }
-                State::AwaitingInventory { .. }
+                State::AwaitingInventory(_)
+                | State::AwaitingRanges { .. }
                 | State::AwaitingAck { .. }
                 | State::AwaitingCheck { .. }
                 | State::Ended => return None,
@@ -306,8 +322,9 @@ impl ControllerSession {
             | State::AwaitingCheck { .. }
             | State::Cutting(Plan::Repair { .. }) => self.refusal.is_none(),
             State::Resuming { .. }
-            | State::AwaitingInventory { .. }
-            | State::Cutting(Plan::Whole | Plan::Difference { .. })
+            | State::AwaitingInventory(_)
+            | State::AwaitingRanges { .. }
+            | State::Cutting(Plan::Whole | Plan::Difference(_))
             | State::Ended => false,
         }
     }

@@ -3,6 +3,7 @@
 mod check;
 mod command;
 mod misfit;
+mod ranges;
 mod resume;
 mod stream;
 
@@ -147,6 +148,7 @@ impl HostSession {
         let result = match message.message {
             Some(FromController::Welcome(welcome)) => self.process_welcome(welcome),
             Some(FromController::Part(part)) => self.process_part(part),
+            Some(FromController::Ranges(request)) => self.process_ranges_request(request),
             Some(FromController::Check(check)) => self.process_check(check),
             Some(FromController::Refused(refused)) => {
                 Err(Misfit::Disconnect(refused.reason(), cut_detail(&refused.detail).to_owned()))

@@ -77,6 +77,7 @@ pub mod impact;
 pub mod limits;
 pub mod log;
 pub mod message;
+pub mod ranges;
 pub mod source;
 pub mod staging;
 pub mod stream_codec;

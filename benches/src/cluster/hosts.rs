@@ -311,7 +311,7 @@ fn count(host: &Host, held: &HostView, endpoint: &str, message: &wire::Controlle
                 }
             }
         }
-        Some(Message::Check(_) | Message::Refused(_)) | None => {}
+        Some(Message::Check(_) | Message::Ranges(_) | Message::Refused(_)) | None => {}
     }
 }
 
@@ -321,7 +321,7 @@ fn is_held(held: &HostView, update: &[u8]) -> bool {
     let item = held.items.get(&update.key);
     match update.change {
         Change::Removed => item.is_none(),
-        Change::Full(_) | Change::Delta { .. } => {
+        Change::Full(_) | Change::Delta { .. } | Change::Ranges { .. } => {
             item.is_some_and(|item| item.version >= update.version)
         }
     }

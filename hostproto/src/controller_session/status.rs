@@ -39,6 +39,8 @@ pub enum SessionPhase {
     Resuming,
     /// The host was asked what it holds.
     AwaitingInventory,
+    /// The host was asked for the ranges of lists that it holds.
+    AwaitingRanges,
     /// A batch is being sent.
     Sending,
     /// Everything was sent; the acknowledgement is not there yet.
@@ -57,6 +59,7 @@ impl SessionPhase {
         match self {
             SessionPhase::Resuming => "resuming",
             SessionPhase::AwaitingInventory => "awaiting-inventory",
+            SessionPhase::AwaitingRanges => "awaiting-ranges",
             SessionPhase::Sending => "sending",
             SessionPhase::AwaitingAck => "awaiting-ack",
             SessionPhase::Idle => "idle",
@@ -114,7 +117,8 @@ impl ControllerSession {
     pub fn phase(&self) -> SessionPhase {
         match &self.state {
             State::Resuming { .. } => SessionPhase::Resuming,
-            State::AwaitingInventory { .. } => SessionPhase::AwaitingInventory,
+            State::AwaitingInventory(_) => SessionPhase::AwaitingInventory,
+            State::AwaitingRanges { .. } => SessionPhase::AwaitingRanges,
             State::Cutting(_) | State::Sending { .. } => SessionPhase::Sending,
             State::AwaitingAck { .. } => SessionPhase::AwaitingAck,
             State::Idle => SessionPhase::Idle,

@@ -47,11 +47,13 @@ impl ControllerSession {
         };
         let pending = self.pending.take();
         let repair = matches!(plan, Some(Plan::Repair { .. }));
+        let mut by_ranges = false;
         let cutter = BatchCutter::new(source, &mut self.withheld);
         let (from, replace, updates) = match plan {
             Some(Plan::Whole) => (0, true, cutter.cut_whole()),
-            Some(Plan::Difference { held, from, deltas }) => {
-                (from, false, cutter.cut_difference(&held, deltas))
+            Some(Plan::Difference(difference)) => {
+                by_ranges = !difference.told.is_empty();
+                (difference.from, false, cutter.cut_difference(&difference))
             }
             Some(Plan::Repair { held }) => {
                 let (updates, found) = cutter.cut_repair(&held, &pending);
@@ -61,6 +63,7 @@ impl ControllerSession {
             None => (self.revision, false, cutter.cut_pending(pending, self.revision)),
         };
         self.revision = to;
+        self.sent_by_ranges = by_ranges;
         let mut parts = to_parts(from, to, replace, updates);
         parts.iter_mut().for_each(|part| part.repair = repair);
         Some((parts, to))
@@ -86,6 +89,7 @@ impl ControllerSession {
                 self.acked_revision = revision;
                 self.host_cluster = self.cluster;
                 self.complaints_in_a_row = 0;
+                self.sent_by_ranges = false;
                 self.enter(State::Idle, now);
             }
             // What the datapath refuses may change without a batch.

@@ -5,6 +5,7 @@ use super::*;
 use crate::codec::{Change, ItemUpdate, decode_update, encode_delta, encode_full, key_to_wire};
 use crate::digest::{CHECK_VERSION, digest};
 use crate::log::Updates;
+use crate::ranges::RANGES_VERSION;
 use bytes::Bytes;
 use spanwire_topology::model::{Uid, Vni};
 use spanwire_topology::view::{Item, ItemDelta};
@@ -78,6 +79,7 @@ pub(super) fn mk_hello(cluster_id: Option<ClusterId>, revision: Revision, digest
         agent_version: "0.1.0".to_owned(),
         datapath: "record".to_owned(),
         check_version: CHECK_VERSION,
+        ranges_version: RANGES_VERSION,
     }
 }
 
@@ -119,6 +121,10 @@ pub(super) fn sent(session: &mut ControllerSession, source: &mut Source) -> Vec<
             ToHost::Refused(refused) => {
                 format!("refused {:?}: {}", refused.reason(), refused.detail)
             }
+            ToHost::Ranges(request) => {
+                let keys = request.keys.iter().map(|key| key.uid.to_string());
+                format!("ranges of {}", keys.collect::<Vec<_>>().join(" "))
+            }
             ToHost::Check(check) => format!("check {}", check.revision),
             ToHost::Part(part) => {
                 let updates: Vec<String> = part.updates.iter().map(|bytes| show(bytes)).collect();
@@ -140,6 +146,9 @@ fn show(update: &[u8]) -> String {
         Change::Removed => format!("-{group}"),
         Change::Full(_) => format!("{group}@{version}"),
         Change::Delta { base_version, .. } => format!("{group}@{base_version}>{version}"),
+        Change::Ranges { base_version, delta } => {
+            format!("{group}@{base_version}>{version} ranges {:?}", delta.replaced)
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub struct ViewChange {
     /// True if the new view replaces the old one whole: what is stored must be stored anew.
     pub replace: bool,
     /// The encoded updates that lead from the old view (or from nothing, with `replace`) to the new
-    /// one, in order, for a store that appends.
+    /// one, in order, for a store that appends. Items that came by ranges are whole.
     pub updates: Vec<Bytes>,
     /// What a check had found to be wrong with the old view, if this step repairs it: at most
     /// [`DIFFERENCES_MAX`](crate::limits::DIFFERENCES_MAX) items. The step replaces what is stored, which may be wrong as well.

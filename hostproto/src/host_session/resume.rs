@@ -7,6 +7,7 @@ use crate::codec::key_to_wire;
 use crate::digest::CHECK_VERSION;
 use crate::limits::INVENTORY_MESSAGE_ENTRIES_MAX;
 use crate::message::{ClusterId, Hello, cut_detail};
+use crate::ranges::RANGES_VERSION;
 use crate::wire;
 use crate::wire::complaint::Reason as ComplaintReason;
 use crate::wire::host_message::Message as ToController;
@@ -80,6 +81,7 @@ impl HostSession {
             agent_version: agent_version.clone(),
             datapath: datapath.clone(),
             check_version: CHECK_VERSION,
+            ranges_version: RANGES_VERSION,
         };
         send(ToController::Hello(hello.to_wire()))
     }

@@ -84,10 +84,10 @@ impl HostSession {
             )));
         }
         batch.next_sequence += 1;
-        for update in &updates {
-            batch.staging.stage(&self.view, update)?;
+        for update in updates {
+            let whole = batch.staging.stage(&self.view, &update)?;
+            batch.updates.push(whole.unwrap_or(update));
         }
-        batch.updates.extend(updates);
         if last {
             return Ok(self.commit(cluster_id, batch));
         }

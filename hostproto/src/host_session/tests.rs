@@ -101,6 +101,15 @@ pub(super) fn show(commands: Vec<HostCommand>) -> Vec<String> {
                 let more = if check.last { "" } else { " ..." };
                 format!("checked {}: {} {entries}{more}", check.revision, check.matches)
             }
+            ToController::Ranges(ranges) => {
+                let items = ranges.items.iter();
+                let count = |item: &wire::ItemRanges| item.digests.len() / 4;
+                let items: Vec<String> = items
+                    .map(|item| format!("{}:{}", item.key.map_or(0, |key| key.uid), count(item)))
+                    .collect();
+                let more = if ranges.last { "" } else { " ..." };
+                format!("ranges {}{more}", items.join(" "))
+            }
             ToController::Drift(drift) => format!("drift {}", drift.repaired_total),
         },
         HostCommand::Apply(change) => {

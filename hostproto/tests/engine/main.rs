@@ -285,6 +285,7 @@ fn see(seen: &mut BTreeMap<&'static str, usize>, message: &wire::ControllerMessa
     match message.message.as_ref().unwrap() {
         Message::Welcome(welcome) => see(welcome.resume().as_str_name()),
         Message::Check(_) => see("check"),
+        Message::Ranges(_) => see("ranges asked for"),
         Message::Refused(refused) => see(refused.reason().as_str_name()),
         Message::Part(part) => {
             for update in &part.updates {
@@ -292,6 +293,7 @@ fn see(seen: &mut BTreeMap<&'static str, usize>, message: &wire::ControllerMessa
                     Change::Removed => "removals",
                     Change::Full(_) => "full items",
                     Change::Delta { .. } => "deltas",
+                    Change::Ranges { .. } => "ranges",
                 });
             }
         }
