@@ -355,6 +355,8 @@ fn in_message(what: &str, error: DecodeError) -> String {
 #[cfg(test)]
 mod check_tests;
 #[cfg(test)]
+mod ranges_tests;
+#[cfg(test)]
 mod resume_tests;
 #[cfg(test)]
 mod tests;

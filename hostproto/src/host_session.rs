@@ -285,6 +285,8 @@ fn send(message: ToController) -> HostCommand {
 #[cfg(test)]
 mod check_tests;
 #[cfg(test)]
+mod ranges_tests;
+#[cfg(test)]
 mod resume_tests;
 #[cfg(test)]
 mod tests;

@@ -53,7 +53,7 @@ pub const RANGES_KEYS_MAX: usize = 8 * 1024;
 pub const RANGES_MESSAGE_BYTES_TARGET: usize = 128 * 1024;
 /// The most bytes of ranges that a host tells at once, and a controller takes. What finds no room is sent
 /// whole.
-pub const RANGES_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const RANGES_BYTES_MAX: usize = 1024 * 1024;
 /// The most bytes of updates by ranges, and of the ranges they were made for, that a change log keeps.
 pub const RANGES_CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The most of these that are kept of one item: for so many different sets of ranges that hosts tell of it.

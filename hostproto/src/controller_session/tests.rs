@@ -21,6 +21,8 @@ pub(super) struct Source {
     pub(super) items: BTreeMap<ItemKey, Revision>,
     /// What encodes to more than a stream carries.
     pub(super) huge: Option<ItemKey>,
+    /// Whether shards are of many addresses, and changed past history.
+    pub(super) long: bool,
 }
 
 fn address() -> IpAddr {
@@ -42,7 +44,12 @@ impl ViewSource for Source {
         if self.huge == Some(key) {
             return Some((version, vec![0; crate::limits::UPDATE_BYTES_MAX + 1].into()));
         }
-        Some((version, encode_full(key, version, &Item::Shard(vec![address()]))))
+        let addresses = if self.long {
+            (0..1000_u32).map(|n| std::net::Ipv4Addr::from(n * 1000).into()).collect()
+        } else {
+            vec![address()]
+        };
+        Some((version, encode_full(key, version, &Item::Shard(addresses))))
     }
     fn updates(&mut self, key: ItemKey, held: Revision) -> Option<Updates> {
         let version = *self.items.get(&key)?;
@@ -56,6 +63,9 @@ impl ViewSource for Source {
         };
         Some(Updates { version, updates })
     }
+    fn is_past_history(&self, _: ItemKey, _: Revision) -> bool {
+        self.long
+    }
 }
 
 pub(super) fn shard(group: u64) -> ItemKey {
@@ -65,7 +75,7 @@ pub(super) fn shard(group: u64) -> ItemKey {
 /// Revision 10: shards 1, 2 and 3 at version 5.
 pub(super) fn mk_source() -> Source {
     let items = (1..=3).map(|group| (shard(group), 5)).collect();
-    Source { revision: 10, items, huge: None }
+    Source { revision: 10, items, huge: None, long: false }
 }
 
 pub(super) fn mk_hello(cluster_id: Option<ClusterId>, revision: Revision, digest: u64) -> Hello {
@@ -254,6 +264,8 @@ fn every_pair_of_state_and_message() {
             _ => wrong_state("an inventory", phase),
         };
         check("inventory", inventory(&entries, true), after_inventory);
+        let ranges = message(FromHost::Ranges(wire::Ranges::default()));
+        check("ranges", ranges, wrong_state("ranges", phase));
         let after_ack = |revision: Revision| match (state, revision) {
             ("awaiting-first-ack", 10) | ("awaiting-ack", 11) => "idle".to_owned(),
             ("idle" | "pending" | "sending" | "awaiting-ack", 10) => phase.to_owned(),

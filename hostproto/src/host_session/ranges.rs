@@ -8,6 +8,7 @@ use crate::ranges;
 use crate::wire;
 use crate::wire::host_message::Message as ToController;
 use prost::Message;
+use spanwire_topology::view::{HostView, ItemKey};
 
 impl HostSession {
     /// Tells the ranges of the lists asked for. What is not held, is no list, has but one range, or
@@ -33,38 +34,50 @@ impl HostSession {
                 keys.len()
             )));
         }
-        let mut messages = vec![wire::Ranges::default()];
-        let (mut in_message, mut in_all, mut before) = (0, 0, None);
+        let mut sorted: Vec<ItemKey> = Vec::with_capacity(keys.len());
         for key in keys {
             let key = key_from_wire(Some(&key)).map_err(|error| {
                 Misfit::protocol(format!("the controller asks for ranges: {error}"))
             })?;
             // A list asked for twice would be cut twice.
-            if before.is_some_and(|before| before >= key) {
+            if sorted.last().is_some_and(|before| *before >= key) {
                 return Err(Misfit::protocol(format!(
                     "the controller asks for ranges out of order: {key} stands too late, or twice"
                 )));
             }
-            before = Some(key);
-            let item = self.view.items.get(&key);
-            let Some(ranges) = item.and_then(|held| ranges::cut(&held.item)) else { continue };
-            let ranges = held_ranges_to_wire(key, &ranges);
-            in_all += ranges.bounds.len() + ranges.digests.len();
-            if in_all > RANGES_BYTES_MAX {
-                break;
-            }
-            if in_message > RANGES_MESSAGE_BYTES_TARGET {
-                messages.push(wire::Ranges::default());
-                in_message = 0;
-            }
-            in_message += ranges.encoded_len();
-            if let Some(message) = messages.last_mut() {
-                message.items.push(ranges);
-            }
+            sorted.push(key);
         }
-        if let Some(message) = messages.last_mut() {
-            message.last = true;
-        }
+        let messages = tell(&self.view, &sorted, RANGES_MESSAGE_BYTES_TARGET, RANGES_BYTES_MAX);
         Ok(messages.into_iter().map(|ranges| send(ToController::Ranges(ranges))).collect())
     }
+}
+
+/// The ranges of lists, in messages of about so many bytes, of which there is at least one, until so many
+/// bytes of ranges are told.
+pub(super) fn tell(
+    view: &HostView,
+    keys: &[ItemKey],
+    message_bytes_target: usize,
+    bytes_max: usize,
+) -> Vec<wire::Ranges> {
+    let mut messages = Vec::new();
+    let (mut message, mut message_bytes, mut bytes) = (wire::Ranges::default(), 0, 0);
+    for key in keys {
+        let item = view.items.get(key);
+        let Some(ranges) = item.and_then(|held| ranges::cut(&held.item)) else { continue };
+        let ranges = held_ranges_to_wire(*key, &ranges);
+        bytes += ranges.bounds.len() + ranges.digests.len();
+        if bytes > bytes_max {
+            break;
+        }
+        if message_bytes > message_bytes_target {
+            messages.push(std::mem::take(&mut message));
+            message_bytes = 0;
+        }
+        message_bytes += ranges.encoded_len();
+        message.items.push(ranges);
+    }
+    message.last = true;
+    messages.push(message);
+    messages
 }

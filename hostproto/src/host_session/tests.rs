@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::PROTOCOL_VERSION;
-use crate::codec::{encode_delta, encode_full, encode_removed};
+use crate::codec::{encode_delta, encode_full, encode_removed, key_to_wire};
 use crate::staging::apply_updates;
 use crate::wire::welcome::Resume;
 use bytes::Bytes;
@@ -210,6 +210,17 @@ fn every_pair_of_state_and_message() {
             _ => &[],
         };
         check("batch", batch(10, 11, &[delta(1, 5, 11, "3")]), after_batch);
+        let after_request: &[&str] = match state {
+            // Shards of one member have one range.
+            "following" => &["ranges "],
+            "complained" => &[],
+            _ => {
+                &["disconnect Protocol: the controller asked for ranges before the last batch was \
+                    acknowledged"]
+            }
+        };
+        let request = wire::RangesRequest { keys: vec![key_to_wire(shard(1))] };
+        check("ranges", message(FromController::Ranges(request)), after_request);
         let refused = wire::Refused { reason: 3, detail: "by 192.0.2.7".to_owned() };
         let refused = message(FromController::Refused(refused));
         check("refused", refused, &["disconnect Superseded: by 192.0.2.7"]);

@@ -352,7 +352,7 @@ fn the_histories_reach_every_corner() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen = BTreeMap::<&str, usize>::new();
-    for _ in 0..40 {
+    for _ in 0..60 {
         let start = universe::any_start().new_tree(&mut runner).unwrap().current();
         let steps = vec(any_step(), 150).new_tree(&mut runner).unwrap().current();
         for (corner, count) in run(1 << 20, start, steps).seen {
@@ -364,6 +364,7 @@ fn the_histories_reach_every_corner() {
         "refused transactions",
         "deltas",
         "full items",
+        "ranges",
         "removals",
         "RESUME_CURRENT",
         "RESUME_INVENTORY",
