@@ -68,8 +68,8 @@ struct Delta {
     update: Bytes,
 }
 
-/// The recent deltas of every item, and a cache of full items, both encoded and bounded. One for
-/// all sessions of a replica.
+/// The recent deltas of every item, and caches of full items and of lists by ranges, all encoded and
+/// bounded. One for all sessions of a replica.
 ///
 /// The deltas of an item are a chain: each starts from the version that the one before leads to,
 /// and the last leads to the current version. A change that is no delta ends the chain, and the
