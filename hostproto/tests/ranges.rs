@@ -427,7 +427,7 @@ fn ranges_that_do_not_fit_are_complained_about_and_repaired() {
     let cases: [(Damage, &str); 7] = [
         (|update| ranges(update).digest ^= 1, "another list than the one that was meant"),
         (|update| ranges(update).replaced.push(1 << 20), "range 1048576 is replaced, and the 32"),
-        (|update| ranges(update).replaced = vec![5], "ranges lead to 10."),
+        (|update| ranges(update).replaced = vec![5], "lies in no range that is replaced"),
         (|update| ranges(update).members = Bytes::new(), "another list than the one that"),
         (|update| ranges(update).members = Bytes::from_static(&[0]), "members of ranges: "),
         (|update| update.base_version -= 1, "a difference from version 9, and version 10 is held"),
