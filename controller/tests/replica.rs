@@ -158,6 +158,7 @@ fn hosts_begin_anew_when_the_state_is_replaced() {
         revision: 0,
         digest: 0,
         check_version: 0,
+        ranges_version: 0,
         agent_version: String::new(),
         datapath: String::new(),
     };

@@ -8,7 +8,7 @@ pub use replica::{peer, state};
 pub use sessions::sessions;
 
 use prost::Message;
-use spanwire_hostproto::codec::{encode_delta, encode_full, encode_removed};
+use spanwire_hostproto::codec::{encode_delta, encode_full, encode_ranges, encode_removed};
 use spanwire_hostproto::message::Hello;
 use spanwire_hostproto::{
     Change, ChangeLog, ClusterId, ControllerSession, EngineSource, HostCommand, HostIdentity,
@@ -16,7 +16,10 @@ use spanwire_hostproto::{
 };
 use spanwire_import::kubernetes::{self, KubernetesOptions};
 use spanwire_import::ovn::{self, OvnOptions};
+use spanwire_topology::model::{CidrBlock, Kind, Spec};
 use spanwire_topology::{Engine, Transaction};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The project of documents that name none.
@@ -25,6 +28,10 @@ const PROJECT: &str = "default";
 const MESSAGES_MAX: usize = 64;
 /// The most messages that a session may answer at once: parts of this little world's only batch.
 const ANSWERS_MAX: usize = 1000;
+
+/// Blocks of a group of the little network: so many that what differs of them is told by ranges.
+const BLOCKS: u32 = 400;
+const BLOCKS_PREFIX_LEN: u8 = 27;
 
 /// A little network with everything in it: the seeds are made of it, and sessions serve it.
 pub const WORLD: &str = include_str!("world.yaml");
@@ -84,6 +91,9 @@ pub fn host_update(data: &[u8]) {
         Change::Full(item) => encode_full(update.key, update.version, item),
         Change::Delta { base_version, delta } => {
             encode_delta(update.key, *base_version, update.version, delta)
+        }
+        Change::Ranges { base_version, delta } => {
+            encode_ranges(update.key, *base_version, update.version, delta)
         }
     };
     let again = decode_update(&encoded).unwrap_or_else(|error| panic!("{error}: {update:?}"));
@@ -151,12 +161,39 @@ pub fn controller_session(data: &[u8]) {
 
 /// The engine with [`WORLD`] in it.
 pub fn world() -> Engine {
+    let mut engine = older_world();
+    change_blocks(&mut engine, 6, BLOCKS - 1);
+    engine
+}
+
+/// The little network as it was one block earlier.
+pub fn older_world() -> Engine {
     let documents = spanwire_manifest::read_str("world.yaml", WORLD, PROJECT)
         .unwrap_or_else(|errors| panic!("{errors:?}"));
     let mut engine = Engine::new();
     let put = Transaction::put(documents.into_iter().map(|document| document.resource));
-    engine.apply(&put, 5).unwrap_or_else(|refusal| panic!("{refusal}"));
+    engine.apply(&put, 4).unwrap_or_else(|refusal| panic!("{refusal}"));
+    change_blocks(&mut engine, 5, BLOCKS);
     engine
+}
+
+/// Gives the group of clients so many more blocks than the document says.
+fn change_blocks(engine: &mut Engine, revision: u64, count: u32) {
+    let mut clients = engine
+        .list(Kind::Group, None, None)
+        .find(|object| &*object.resource.metadata.name == "clients")
+        .map(|object| object.resource.clone())
+        .unwrap_or_else(|| panic!("no clients in the world"));
+    if let Spec::Group(group) = Arc::make_mut(&mut clients.spec) {
+        group.blocks.retain(|block| block.cidr().prefix_len() != BLOCKS_PREFIX_LEN);
+        for number in 0..count {
+            let network = Ipv4Addr::from(0xc633_0000 + number * 6000);
+            let cidr = format!("{network}/{BLOCKS_PREFIX_LEN}").parse().ok();
+            group.blocks.extend(cidr.and_then(|cidr| CidrBlock::new(cidr, Vec::new()).ok()));
+        }
+    }
+    let put = Transaction::put([clients]);
+    engine.apply(&put, revision).unwrap_or_else(|refusal| panic!("{refusal}"));
 }
 
 /// The messages of an input: each behind its length, two bytes, most significant first. The last

@@ -2,7 +2,7 @@
 
 use crate::replica::{FROM_TO, RECORD_NUMBER};
 use crate::sessions::actions;
-use crate::{WORLD, join, split, world};
+use crate::{WORLD, join, older_world, world};
 use prost::Message;
 use raft::eraftpb::{ConfState, Entry, HardState, MessageType};
 use spanwire_adminproto::backup;
@@ -15,14 +15,16 @@ use spanwire_controller::peer::{LeaderAnswer, MembersChange, PeerMessage, Reques
 use spanwire_controller::state::{
     Members, RequestId, State, encode_command, encode_snapshot, wire,
 };
-use spanwire_hostproto::codec::{encode_delta, encode_full, encode_removed};
+use spanwire_hostproto::codec::{encode_delta, encode_full, encode_ranges, encode_removed};
 use spanwire_hostproto::controller_session::SessionPhase;
 use spanwire_hostproto::message::Hello;
+use spanwire_hostproto::ranges;
 use spanwire_hostproto::{
-    ChangeLog, ClusterId, ControllerSession, EngineSource, HostCommand, HostIdentity, HostSession,
+    ChangeLog, ClusterId, ControllerSession, EngineSource, HeldView, HostCommand, HostIdentity,
+    HostSession,
 };
-use spanwire_topology::Kind;
 use spanwire_topology::view::{Item, ItemDelta};
+use spanwire_topology::{Engine, Kind};
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
@@ -62,14 +64,15 @@ const PODS: &str = r#"{"apiVersion":"v1","kind":"List","items":[
 
 /// Writes the seeds, a directory a target.
 pub fn write_all(directory: &Path) -> io::Result<()> {
+    let (to_host, to_controller) = conversations();
     let seeds: [(&str, Vec<Vec<u8>>); 10] = [
         ("manifest", manifests()),
         ("ovn_dump", dumps()),
         ("ovn_match", MATCHES.iter().map(|text| text.as_bytes().to_vec()).collect()),
         ("kubernetes", vec![PODS.as_bytes().to_vec()]),
         ("host_update", updates()),
-        ("host_session", vec![conversation().0]),
-        ("controller_session", vec![conversation().1]),
+        ("host_session", to_host),
+        ("controller_session", to_controller),
         ("sessions", courses()),
         ("peer", peers()),
         ("state", states()),
@@ -141,7 +144,7 @@ fn dumps() -> Vec<Vec<u8>> {
     vec![dump.into_bytes()]
 }
 
-/// Every item of the world, whole; some removed; and differences.
+/// Every item of the world, whole; some removed; differences; and ranges.
 fn updates() -> Vec<Vec<u8>> {
     let engine = world();
     let mut seeds = Vec::new();
@@ -149,6 +152,14 @@ fn updates() -> Vec<Vec<u8>> {
         for (key, item) in engine.host_view(host).items {
             seeds.push(encode_full(key, item.version, &item.item).to_vec());
             seeds.push(encode_removed(key).to_vec());
+            // All of them, as to a host of which each differs.
+            let ranges = ranges::cut(&item.item).map(|mut held| {
+                held.digests.iter_mut().for_each(|digest| *digest ^= 1);
+                held
+            });
+            if let Some(delta) = ranges.and_then(|held| ranges::difference(&held, &item.item)) {
+                seeds.push(encode_ranges(key, 4, item.version, &delta).to_vec());
+            }
             let delta = match &*item.item {
                 Item::Shard(added) => {
                     ItemDelta::Shard { removed: Vec::new(), added: added.clone() }
@@ -164,12 +175,21 @@ fn updates() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// What controller and host say to each other from hello to acknowledgement.
-fn conversation() -> (Vec<u8>, Vec<u8>) {
-    let engine = world();
+/// What a controller and a host say, message by message.
+#[derive(Default)]
+struct Conversation {
+    to_host: Vec<Vec<u8>>,
+    to_controller: Vec<Vec<u8>>,
+    /// What the host holds in the end.
+    held: Option<HeldView>,
+}
+
+/// What a controller of this network and a host that holds this say to each other from hello to
+/// acknowledgement.
+fn conversation(engine: &Engine, held: Option<HeldView>) -> Conversation {
     let mut log = ChangeLog::new(1 << 20, 1 << 20);
-    let (mut to_host, mut to_controller) = (Vec::new(), Vec::new());
-    let Some(host) = engine.host_id("host-01") else { return (to_host, to_controller) };
+    let mut conversation = Conversation::default();
+    let Some(host) = engine.host_id("host-01") else { return conversation };
     let identity = HostIdentity {
         host: "host-01".into(),
         instance: 1,
@@ -177,14 +197,14 @@ fn conversation() -> (Vec<u8>, Vec<u8>) {
         agent_version: "0".to_owned(),
         datapath: "record".to_owned(),
     };
-    let mut agent = HostSession::new(identity, None);
+    let cluster_id = ClusterId([7; 16]);
+    let mut agent = HostSession::new(identity, held);
     let mut commands: VecDeque<HostCommand> = agent.process_connected().into();
     let mut controller: Option<ControllerSession> = None;
-    let (mut host_messages, mut controller_messages) = (Vec::new(), Vec::new());
     while let Some(command) = commands.pop_front() {
         match command {
             HostCommand::Send(message) => {
-                host_messages.push(message.encode_to_vec());
+                conversation.to_controller.push(message.encode_to_vec());
                 match &mut controller {
                     None => {
                         let hello = Hello::from_first_message(message).expect("a hello of ours");
@@ -203,15 +223,27 @@ fn conversation() -> (Vec<u8>, Vec<u8>) {
         if session.phase() == SessionPhase::Idle && session.status().checks == 0 {
             let _ = session.request_check();
         }
-        let cluster_id = ClusterId([7; 16]);
-        let mut source = EngineSource { engine: &engine, log: &mut log, host, cluster_id };
+        let mut source = EngineSource { engine, log: &mut log, host, cluster_id };
         while let Some(message) = session.next_message(&mut source, Duration::ZERO) {
-            controller_messages.push(message.encode_to_vec());
+            conversation.to_host.push(message.encode_to_vec());
             commands.extend(agent.process_message(message));
         }
     }
-    to_host.extend(join(&controller_messages));
-    to_controller.extend(join(&host_messages));
+    conversation.held = Some(HeldView { cluster_id, view: agent.view().clone() });
+    conversation
+}
+
+/// Messages to a host that holds nothing, and to one that comes back; and those to the controller.
+fn conversations() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let first = conversation(&world(), None);
+    let before = conversation(&older_world(), None);
+    let back = conversation(&world(), before.held);
+    // A host that is fuzzed holds nothing at first. It takes the older network, and then what it would
+    // be sent when it comes back, but for another welcome.
+    let resumed: Vec<Vec<u8>> =
+        before.to_host.into_iter().chain(back.to_host.into_iter().skip(1)).collect();
+    let to_host = vec![join(&first.to_host), join(&resumed)];
+    let to_controller = vec![join(&first.to_controller), join(&back.to_controller)];
     (to_host, to_controller)
 }
 
@@ -229,9 +261,9 @@ fn courses() -> Vec<Vec<u8>> {
     ];
     let mut seeds: Vec<Vec<u8>> =
         courses.iter().map(|course| [&begin[..], course, &exchange].concat()).collect();
-    let (to_host, to_controller) = conversation();
+    let Conversation { to_host, to_controller, .. } = conversation(&world(), None);
     for (action, messages) in [(FORGE_TO_HOST, to_host), (FORGE_TO_CONTROLLER, to_controller)] {
-        let forged = split(&messages).filter_map(|message| {
+        let forged = messages.iter().filter_map(|message| {
             let length = u8::try_from(message.len()).ok()?;
             Some([&begin[..], &[action, length], message, &exchange].concat())
         });
@@ -340,4 +372,34 @@ fn states() -> Vec<Vec<u8>> {
     }
     let parts: Vec<Vec<u8>> = parts.iter().map(Message::encode_to_vec).collect();
     vec![chosen(0, &snapshot), chosen(1, &file.into_inner()), chosen(2, &join(&parts))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spanwire_hostproto::wire::controller_message::Message as ToHost;
+    use spanwire_hostproto::wire::host_message::Message as ToController;
+    use spanwire_hostproto::wire::{ControllerMessage, HostMessage};
+    use spanwire_hostproto::{Change, decode_update};
+
+    #[test]
+    fn the_host_that_comes_back_is_sent_ranges() {
+        let before = conversation(&older_world(), None);
+        let back = conversation(&world(), before.held);
+        let told = back
+            .to_controller
+            .iter()
+            .filter_map(|bytes| HostMessage::decode(&**bytes).expect("a message of ours").message);
+        assert_eq!(told.filter(|message| matches!(message, ToController::Ranges(_))).count(), 1);
+        let sent = back.to_host.iter().filter_map(|bytes| {
+            ControllerMessage::decode(&**bytes).expect("a message of ours").message
+        });
+        let parts = sent.filter_map(|message| match message {
+            ToHost::Part(part) => Some(part),
+            _ => None,
+        });
+        let updates = parts.flat_map(|part| part.updates);
+        let changes = updates.map(|bytes| decode_update(&bytes).expect("an update of ours").change);
+        assert!(changes.into_iter().any(|change| matches!(change, Change::Ranges { .. })));
+    }
 }

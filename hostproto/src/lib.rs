@@ -28,7 +28,9 @@
 //! * `CURRENT`, if it holds what it should, which equal digests tell: an `Ack` follows, and its
 //!   view now stands for the revision in the `Welcome`.
 //! * `INVENTORY`, if it holds something else of this cluster: the host lists keys and versions, and
-//!   one batch with the difference follows.
+//!   one batch with the difference follows. Within the history of the [log] what differs is deltas.
+//!   Past it an item is sent whole, but for long lists: of those that differ the controller first asks
+//!   for [ranges], and then sends the members of those ranges that differ.
 //!
 //! If the host holds a revision that this replica has not reached, the replica waits until it gets
 //! there, at most [`limits::CATCH_UP_WAIT`], and then refuses with `BEHIND`: what it could send is
@@ -41,8 +43,8 @@
 //! (decision 6). A slow host costs a map of pending keys and no more (guarantee G8).
 //!
 //! A host that cannot use a batch keeps its last good state and sends a `Complaint`. It is answered
-//! with another `Welcome`: the first time with `INVENTORY` and whole items, then with `SNAPSHOT`,
-//! and after [`limits::COMPLAINTS_MAX`] in a row the stream ends.
+//! with another `Welcome`: the first time with `INVENTORY` and no deltas (nor ranges, if the batch had
+//! any), then with `SNAPSHOT`, and after [`limits::COMPLAINTS_MAX`] in a row the stream ends.
 //!
 //! When the host has all it was sent, the controller may send a `Check`: the revision, and one
 //! [digest](digest::contents) of all contents. The host compares, and says that it matches or gives
@@ -60,7 +62,8 @@
 //! * [`codec`]: items, deltas and keys to bytes and back. Every decoder is total.
 //! * [`digest`]: one number for a set of keys and versions, and one for contents.
 //! * [`check`]: what a check of a host's view found.
-//! * [`log`]: deltas and full items, encoded once, within bounds.
+//! * [`log`]: deltas and full items, encoded once, within bounds; what hosts that were away equally are sent.
+//! * [`ranges`]: what differs of a long list past history, without the rest of it.
 //! * [`source`]: what a session reads from, and its implementation over the engine.
 //! * [`controller_session`], [`host_session`]: both ends.
 //! * [`impact`]: what a transaction would cost on the wire, and do.
@@ -77,6 +80,7 @@ pub mod impact;
 pub mod limits;
 pub mod log;
 pub mod message;
+pub mod ranges;
 pub mod source;
 pub mod staging;
 pub mod stream_codec;

@@ -34,6 +34,31 @@ pub const INVENTORY_MESSAGE_ENTRIES_MAX: usize = 8 * 1024;
 /// The most entries in one inventory.
 pub const INVENTORY_ENTRIES_MAX: usize = 2 * 1024 * 1024;
 
+/// The fewest members that a range of a list has, but for the last. With IPv4 addresses a range then takes
+/// some 6 bytes to tell and 60 to 200 to send.
+pub const RANGE_MEMBERS: usize = 64;
+/// The fewest bytes that the packed members of a range take, on average.
+pub const RANGE_BYTES: usize = 64;
+/// The most ranges of one list: the ranges of longer ones have more members.
+pub const RANGES_MAX: usize = 32 * 1024;
+/// The fewest bytes of a list for which a host is asked for ranges: a shorter one is sent whole, which
+/// saves a round trip.
+pub const RANGED_BYTES_MIN: usize = 1024;
+/// A list is sent whole if its differing ranges take more than this share of its bytes, in percent: all
+/// hosts share the bytes of the whole.
+pub const RANGES_PERCENT_MAX: usize = 50;
+/// The most lists that a host is asked for the ranges of at once. The rest is sent whole.
+pub const RANGES_KEYS_MAX: usize = 8 * 1024;
+/// Bytes of ranges in one message, unless those of a single list are more.
+pub const RANGES_MESSAGE_BYTES_TARGET: usize = 128 * 1024;
+/// The most bytes of ranges that a host tells at once, and a controller takes. What finds no room is sent
+/// whole.
+pub const RANGES_BYTES_MAX: usize = 1024 * 1024;
+/// The most bytes of updates by ranges, and of the ranges they were made for, that a change log keeps.
+pub const RANGES_CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The most of these that are kept of one item: for so many different sets of ranges that hosts tell of it.
+pub const RANGES_CACHE_PER_ITEM_MAX: usize = 32;
+
 /// The most entries in one message of a check's result.
 pub const CHECK_MESSAGE_ENTRIES_MAX: usize = INVENTORY_MESSAGE_ENTRIES_MAX;
 /// The most items that an acknowledgement, or the report of a check, tells the differences of; the rest
@@ -80,6 +105,10 @@ const _: () = {
     // A key and two varints take less than 64 bytes.
     assert!(INVENTORY_MESSAGE_ENTRIES_MAX * 64 < HOST_MESSAGE_BYTES_MAX);
     assert!(CHECK_MESSAGE_ENTRIES_MAX * 64 < HOST_MESSAGE_BYTES_MAX);
+    // The worst bound is an IPv6 block: a byte, and a number of 128 bits.
+    assert!(RANGES_MESSAGE_BYTES_TARGET + RANGES_MAX * (1 + 19 + 4) + 64 < HOST_MESSAGE_BYTES_MAX);
+    assert!(RANGES_MAX * (1 + 19 + 4) + 64 < RANGES_BYTES_MAX);
+    assert!(RANGES_KEYS_MAX * 64 < CONTROLLER_MESSAGE_BYTES_MAX);
     // An acknowledgement carries rejections and repairs.
     assert!(
         REJECTIONS_MAX * (DETAIL_BYTES_MAX + 64)

@@ -1,16 +1,21 @@
 //! Deltas and full items, encoded once, within bounds.
 
 mod cache;
+mod ranged;
 
-use crate::codec::{encode_delta, encode_full};
+use crate::codec::{encode_delta, encode_full, encode_ranges, held_ranges_from_wire};
 use crate::digest;
 use crate::limits::{
     CACHE_BYTES_MAX_DEFAULT, CONTENTS_MAX, LOG_BYTES_MAX_DEFAULT, LOG_DELTAS_PER_ITEM_MAX,
+    RANGES_CACHE_BYTES_MAX, RANGES_PERCENT_MAX,
 };
+use crate::ranges;
 use bytes::Bytes;
 use cache::FullCache;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use ranged::RangedCache;
+pub use ranged::ToldRanges;
 use spanwire_topology::engine::{ItemChange, ItemChangeKind};
 use spanwire_topology::model::Revision;
 use spanwire_topology::view::{ItemKey, VersionedItem};
@@ -49,6 +54,10 @@ pub struct LogStats {
     pub fulls: u64,
     /// Bytes of the full items kept.
     pub full_bytes: u64,
+    /// Updates by ranges encoded since the start.
+    pub ranges_encoded: u64,
+    /// Updates by ranges that were encoded for an earlier host.
+    pub ranges_reused: u64,
 }
 
 /// One recent change of an item.
@@ -59,8 +68,8 @@ struct Delta {
     update: Bytes,
 }
 
-/// The recent deltas of every item, and a cache of full items, both encoded and bounded. One for
-/// all sessions of a replica.
+/// The recent deltas of every item, and caches of full items and of lists by ranges, all encoded and
+/// bounded. One for all sessions of a replica.
 ///
 /// The deltas of an item are a chain: each starts from the version that the one before leads to,
 /// and the last leads to the current version. A change that is no delta ends the chain, and the
@@ -73,6 +82,8 @@ pub struct ChangeLog {
     cache: FullCache,
     /// Digests of the present items, of those that hosts were checked by.
     contents: HashMap<ItemKey, u64, FixedState>,
+    /// What brings hosts from old versions of the present items, by ranges.
+    ranged: RangedCache,
     delta_bytes_max: usize,
     stats: LogStats,
 }
@@ -91,6 +102,7 @@ impl ChangeLog {
             order: VecDeque::new(),
             cache: FullCache::new(full_bytes_max),
             contents: HashMap::default(),
+            ranged: RangedCache::new(RANGES_CACHE_BYTES_MAX),
             delta_bytes_max,
             stats: LogStats::default(),
         }
@@ -103,6 +115,7 @@ impl ChangeLog {
         self.order.clear();
         self.cache.clear();
         self.contents.clear();
+        self.ranged.clear();
         self.stats.delta_bytes = 0;
         self.stats.deltas = 0;
     }
@@ -115,6 +128,7 @@ impl ChangeLog {
         if !self.contents.is_empty() {
             self.contents.remove(key);
         }
+        self.ranged.forget(*key);
         match kind {
             ItemChangeKind::Created | ItemChangeKind::Replaced | ItemChangeKind::Removed => {
                 self.drop_chain(*key);
@@ -137,14 +151,43 @@ impl ChangeLog {
     pub fn updates_since(&self, key: ItemKey, held: Revision) -> Option<Updates> {
         let chain = self.chains.get(&key)?;
         let version = chain.back()?.version;
-        // Nothing changed between the base of the first delta behind `held` and that delta: if the
-        // base is not behind `held` too, it is the version that was current at `held`.
-        let first = chain.partition_point(|delta| delta.version <= held);
-        if chain.get(first).is_some_and(|delta| delta.base_version > held) {
-            return None;
-        }
+        let first = first_since(chain, held)?;
         let updates = chain.iter().skip(first).map(|delta| delta.update.clone()).collect();
         Some(Updates { version, updates })
+    }
+
+    /// True if the log has the deltas that lead from the version that was current at revision `held`
+    /// to the present one.
+    pub fn reaches(&self, key: ItemKey, held: Revision) -> bool {
+        self.chains.get(&key).is_some_and(|chain| first_since(chain, held).is_some())
+    }
+
+    /// What brings a list from the version `held` to the present one, by the ranges that the host told
+    /// of what it holds: those that differ, or the whole where most do. Hosts that were away equally
+    /// tell the same, and share the work and the bytes. `item` is asked only if its content is needed.
+    /// `None` if it gives none, or if the ranges are none of such an item, or of a later version.
+    pub fn updates_by_ranges(
+        &mut self,
+        key: ItemKey,
+        held: Revision,
+        told: &ToldRanges,
+        item: impl FnOnce() -> Option<VersionedItem>,
+    ) -> Option<Updates> {
+        if let Some(updates) = self.ranged.get(key, held, told) {
+            self.stats.ranges_reused += 1;
+            return Some(updates);
+        }
+        let VersionedItem { version, item } = item().filter(|item| item.version > held)?;
+        let (_, full) = self.full(key, || Some(VersionedItem { version, item: item.clone() }))?;
+        let ranges = held_ranges_from_wire(key, &told.bounds, &told.digests).ok()?;
+        let delta = ranges::difference(&ranges, &item)?;
+        let by_ranges = encode_ranges(key, held, version, &delta);
+        self.stats.ranges_encoded += 1;
+        let is_worth_it = by_ranges.len() * 100 <= full.len() * RANGES_PERCENT_MAX;
+        let updates = vec![if is_worth_it { by_ranges } else { full }];
+        let updates = Updates { version, updates };
+        self.ranged.insert(key, held, told.clone(), updates.clone());
+        Some(updates)
     }
 
     /// The encoded full item, from the cache, or from `item`, which is asked only if it is not
@@ -291,5 +334,19 @@ impl ChangeLog {
     }
 }
 
+/// Where a chain goes on from the version that was current at a revision; `None` if it does not reach
+/// back so far.
+fn first_since(chain: &VecDeque<Delta>, held: Revision) -> Option<usize> {
+    // Nothing changed between the base of the first delta behind `held` and that delta: if the
+    // base is not behind `held` too, it is the version that was current at `held`.
+    let first = chain.partition_point(|delta| delta.version <= held);
+    if chain.get(first).is_some_and(|delta| delta.base_version > held) {
+        return None;
+    }
+    Some(first)
+}
+
+#[cfg(test)]
+mod ranged_tests;
 #[cfg(test)]
 mod tests;

@@ -60,6 +60,9 @@ pub struct Hello {
     /// The [version](crate::digest::CHECK_VERSION) of the digests that the host can be checked by; 0 if
     /// by none.
     pub check_version: u32,
+    /// The [version](crate::ranges::RANGES_VERSION) of the ranges that the host can be resumed by; 0 if
+    /// by none.
+    pub ranges_version: u32,
 }
 
 impl Hello {
@@ -94,6 +97,7 @@ impl Hello {
             datapath,
             attempt,
             check_version,
+            ranges_version,
         } = hello;
         if let Err(error) = check_name("host name", &host) {
             let found = error.to_string();
@@ -124,6 +128,7 @@ impl Hello {
             agent_version,
             datapath,
             check_version,
+            ranges_version,
         })
     }
 
@@ -139,6 +144,7 @@ impl Hello {
             agent_version,
             datapath,
             check_version,
+            ranges_version,
         } = self;
         wire::Hello {
             protocol_version: PROTOCOL_VERSION,
@@ -151,6 +157,7 @@ impl Hello {
             datapath: cut(datapath, AGENT_TEXT_BYTES_MAX).to_owned(),
             attempt: *attempt,
             check_version: *check_version,
+            ranges_version: *ranges_version,
         }
     }
 }
@@ -270,6 +277,7 @@ mod tests {
             agent_version: "0.1.0".to_owned(),
             datapath: "record".to_owned(),
             check_version: 1,
+            ranges_version: 1,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a session reads from.
 
 use crate::digest;
-use crate::log::{ChangeLog, Updates};
+use crate::log::{ChangeLog, ToldRanges, Updates};
 use crate::message::ClusterId;
 use bytes::Bytes;
 use spanwire_topology::Engine;
@@ -27,6 +27,21 @@ pub trait ViewSource {
     /// The digest of an item as a whole ([`digest::content`]); `None` if there is no such item.
     fn content(&mut self, key: ItemKey) -> Option<u64> {
         self.full(key).map(|(_, encoded)| digest::content(&encoded))
+    }
+    /// True if no deltas lead from the item's state at revision `held` to the present one. A source
+    /// that does not know lists by ranges may say that they always do.
+    fn is_past_history(&self, _key: ItemKey, _held: Revision) -> bool {
+        false
+    }
+    /// What brings a list from the version `held` to the present one, by the ranges that the host told:
+    /// those that differ or the whole, whichever is better. `None` if ranges are of no use here.
+    fn updates_by_ranges(
+        &mut self,
+        _key: ItemKey,
+        _held: Revision,
+        _told: &ToldRanges,
+    ) -> Option<Updates> {
+        None
     }
 }
 
@@ -66,5 +81,18 @@ impl ViewSource for EngineSource<'_> {
 
     fn content(&mut self, key: ItemKey) -> Option<u64> {
         self.log.content(key, || self.engine.item(key))
+    }
+
+    fn is_past_history(&self, key: ItemKey, held: Revision) -> bool {
+        !self.log.reaches(key, held)
+    }
+
+    fn updates_by_ranges(
+        &mut self,
+        key: ItemKey,
+        held: Revision,
+        told: &ToldRanges,
+    ) -> Option<Updates> {
+        self.log.updates_by_ranges(key, held, told, || self.engine.item(key))
     }
 }

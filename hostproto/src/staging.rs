@@ -4,8 +4,9 @@
 //! view itself is touched only when all of them are there and fit, by steps that cannot fail.
 
 use crate::check::{Difference, Found, Members};
-use crate::codec::{Change, DecodeError, ItemUpdate, addresses_in, decode_update};
+use crate::codec::{Change, DecodeError, ItemUpdate, addresses_in, decode_update, encode_full};
 use crate::limits::{BATCH_ADDRESSES_MAX, BATCH_BYTES_MAX, BATCH_UPDATES_MAX, DIFFERENCES_MAX};
+use crate::ranges;
 use bytes::Bytes;
 use spanwire_topology::model::Revision;
 use spanwire_topology::view::{HostView, Item, ItemDelta, ItemKey, Locator, VersionedItem};
@@ -97,7 +98,10 @@ impl Staging {
 
     /// Checks an encoded update against the view and what is already staged, and keeps it. After an
     /// error the staging is of no use; the view is as it was.
-    pub fn stage(&mut self, held: &HostView, update: &[u8]) -> Result<(), StageError> {
+    ///
+    /// Returns the item as a whole if it came by ranges: how lists are cut is between the two ends of
+    /// a stream, and a store outlives both.
+    pub fn stage(&mut self, held: &HostView, update: &[u8]) -> Result<Option<Bytes>, StageError> {
         self.bytes += update.len();
         self.updates += 1;
         check_limit("bytes of a batch", self.bytes, BATCH_BYTES_MAX)?;
@@ -106,7 +110,11 @@ impl Staging {
         self.addresses += addresses_in(&update.change);
         check_limit("addresses of a batch", self.addresses, BATCH_ADDRESSES_MAX)?;
         let key = update.key;
-        self.stage_update(held, update).map_err(|problem| StageError::DoesNotFit { key, problem })
+        let is_by_ranges = matches!(update.change, Change::Ranges { .. });
+        self.stage_update(held, update)
+            .map_err(|problem| StageError::DoesNotFit { key, problem })?;
+        let staged = self.items.get(&key).filter(|_| is_by_ranges).and_then(Option::as_ref);
+        Ok(staged.map(|VersionedItem { version, item }| encode_full(key, *version, item)))
     }
 
     /// Applies what is staged, and returns the items that are new, changed or gone.
@@ -163,6 +171,13 @@ impl Staging {
             Change::Delta { base_version, delta } => {
                 Some(self.stage_delta(held, key, base_version, version, delta)?)
             }
+            Change::Ranges { base_version, delta } => {
+                self.check_first(key)?;
+                let held = held.items.get(&key).filter(|_| !self.replace);
+                let base = check_base(held, base_version)?;
+                let item = ranges::apply(&base.item, &delta)?;
+                Some(VersionedItem { version, item: Arc::new(item) })
+            }
         };
         self.items.insert(key, item);
         Ok(())
@@ -188,15 +203,7 @@ impl Staging {
             Some(staged) => staged,
             None => held.items.get(&key).filter(|_| !self.replace).cloned(),
         };
-        let Some(base) = base else {
-            return Err(format!("a difference from version {base_version}, and none is held"));
-        };
-        if base.version != base_version {
-            return Err(format!(
-                "a difference from version {base_version}, and version {} is held",
-                base.version
-            ));
-        }
+        let base = check_base(base.as_ref(), base_version)?;
         let item = match (&*base.item, delta) {
             (Item::Shard(held), ItemDelta::Shard { removed, added }) => {
                 Item::Shard(apply_to_shard(held, &removed, &added)?)
@@ -215,6 +222,21 @@ impl Staging {
             ) => return Err("a difference of another type than what is held".to_owned()),
         };
         Ok(VersionedItem { version, item: Arc::new(item) })
+    }
+}
+
+/// What a difference starts from, which must be held.
+fn check_base(
+    base: Option<&VersionedItem>,
+    base_version: Revision,
+) -> Result<&VersionedItem, String> {
+    match base {
+        Some(base) if base.version == base_version => Ok(base),
+        Some(base) => Err(format!(
+            "a difference from version {base_version}, and version {} is held",
+            base.version
+        )),
+        None => Err(format!("a difference from version {base_version}, and none is held")),
     }
 }
 

@@ -122,6 +122,8 @@ fn the_histories_reach_every_corner() {
         "batch cut off",
         "deltas",
         "full items",
+        "ranges asked for",
+        "ranges",
         "removals",
         "resume current",
         "resume by inventory",

@@ -138,6 +138,8 @@ impl RowUpdate {
         let (is_whole, is_removed) = match update.change {
             Change::Full(_) => (true, false),
             Change::Delta { .. } => (false, false),
+            // What comes by ranges is stored whole: this is of a release that did otherwise.
+            Change::Ranges { .. } => (false, false),
             Change::Removed => (false, true),
         };
         Ok(RowUpdate { key: update.key, is_whole, is_removed, bytes })

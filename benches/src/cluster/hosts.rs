@@ -338,7 +338,7 @@ fn count(host: &Host, held: &HostView, endpoint: &str, message: &wire::Controlle
                 }
             }
         }
-        Some(Message::Check(_) | Message::Refused(_)) | None => {}
+        Some(Message::Check(_) | Message::Ranges(_) | Message::Refused(_)) | None => {}
     }
 }
 
@@ -348,7 +348,7 @@ fn is_held(held: &HostView, update: &[u8]) -> bool {
     let item = held.items.get(&update.key);
     match update.change {
         Change::Removed => item.is_none(),
-        Change::Full(_) | Change::Delta { .. } => {
+        Change::Full(_) | Change::Delta { .. } | Change::Ranges { .. } => {
             item.is_some_and(|item| item.version >= update.version)
         }
     }

@@ -10,6 +10,7 @@ mod error;
 mod item;
 mod key;
 mod locators;
+mod ranges;
 mod varint;
 
 #[cfg(test)]
@@ -20,8 +21,10 @@ pub use blocks::{decode_blocks, encode_blocks};
 pub use error::DecodeError;
 pub use key::{key_from_wire, key_to_wire};
 pub use locators::{decode_locators, encode_locators};
+pub use ranges::{held_ranges_from_wire, held_ranges_to_wire};
 
 use crate::limits::UPDATE_BYTES_MAX;
+use crate::ranges::RangesDelta;
 use crate::wire;
 use bytes::Bytes;
 use prost::Message;
@@ -53,6 +56,13 @@ pub enum Change {
         base_version: Revision,
         /// The difference.
         delta: ItemDelta,
+    },
+    /// The item, a list, by those ranges of another version that differ.
+    Ranges {
+        /// The version whose ranges they are.
+        base_version: Revision,
+        /// What differs.
+        delta: RangesDelta,
     },
 }
 
@@ -98,6 +108,17 @@ pub fn encode_delta(
     encode(key, base_version, version, update)
 }
 
+/// Encodes a list by the ranges that differ: an `ItemUpdate` of the wire.
+pub fn encode_ranges(
+    key: ItemKey,
+    base_version: Revision,
+    version: Revision,
+    delta: &RangesDelta,
+) -> Bytes {
+    let update = wire::item_update::Update::Ranges(ranges::delta_to_wire(delta));
+    encode(key, base_version, version, update)
+}
+
 fn encode(
     key: ItemKey,
     base_version: Revision,
@@ -123,13 +144,14 @@ pub fn decode_update(bytes: &[u8]) -> Result<ItemUpdate, DecodeError> {
     let Some(update) = update else {
         return Err(DecodeError::Missing { what: "content of an update" });
     };
-    let change = change_from_wire(update, base_version)?;
+    let change = change_from_wire(key, update, base_version)?;
     check_key(key, &change)?;
     check_versions(version, base_version, &change)?;
     Ok(ItemUpdate { key, version, change })
 }
 
 fn change_from_wire(
+    key: ItemKey,
     update: wire::item_update::Update,
     base_version: Revision,
 ) -> Result<Change, DecodeError> {
@@ -164,6 +186,9 @@ fn change_from_wire(
             check_disjoint(&removed, added.iter().map(|locator| locator.address))?;
             delta(ItemDelta::Locators { removed, added })
         }
+        Update::Ranges(packed) => {
+            Change::Ranges { base_version, delta: ranges::delta_from_wire(key, packed)? }
+        }
     })
 }
 
@@ -186,7 +211,8 @@ fn check_disjoint(
 fn check_key(key: ItemKey, change: &Change) -> Result<(), DecodeError> {
     let fits = match change {
         Change::Removed => true,
-        Change::Full(item) => matches!(
+        Change::Full(item)
+        | Change::Ranges { base_version: _, delta: RangesDelta { members: item, .. } } => matches!(
             (key, item),
             (ItemKey::Domain(_), Item::Domain(_))
                 | (ItemKey::Port(_), Item::Port(_))
@@ -219,7 +245,7 @@ fn check_versions(
     let (fits, expected) = match change {
         Change::Removed => (version == 0 && base_version == 0, "0 from 0 where it is removed"),
         Change::Full(_) => (version > 0 && base_version == 0, "more than 0, from 0"),
-        Change::Delta { .. } => {
+        Change::Delta { .. } | Change::Ranges { .. } => {
             (base_version > 0 && version > base_version, "more than that it starts from")
         }
     };
@@ -234,14 +260,17 @@ fn check_versions(
 pub(crate) fn addresses_in(change: &Change) -> usize {
     match change {
         Change::Removed => 0,
-        Change::Full(item) => match item {
-            Item::Domain(domain) => domain.sees.len() + domain.reaches.len(),
-            Item::Port(port) => port.addresses.len(),
-            Item::Policy(_) => 0,
-            Item::Blocks(blocks) => blocks.len(),
-            Item::Shard(addresses) => addresses.len(),
-            Item::Locators(locators) => locators.len(),
-        },
+        Change::Full(item)
+        | Change::Ranges { base_version: _, delta: RangesDelta { members: item, .. } } => {
+            match item {
+                Item::Domain(domain) => domain.sees.len() + domain.reaches.len(),
+                Item::Port(port) => port.addresses.len(),
+                Item::Policy(_) => 0,
+                Item::Blocks(blocks) => blocks.len(),
+                Item::Shard(addresses) => addresses.len(),
+                Item::Locators(locators) => locators.len(),
+            }
+        }
         Change::Delta { base_version: _, delta } => match delta {
             ItemDelta::Shard { removed, added } => removed.len() + added.len(),
             ItemDelta::Locators { removed, added } => removed.len() + added.len(),

@@ -1,6 +1,7 @@
 //! Updates of every kind come back, and other bytes are errors.
 
 use super::*;
+use crate::limits::RANGES_MAX;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use spanwire_topology::model::{
@@ -172,6 +173,14 @@ fn any_blocks() -> impl Strategy<Value = Vec<ipnet::IpNet>> {
     })
 }
 
+fn any_list() -> impl Strategy<Value = Item> {
+    prop_oneof![
+        any_blocks().prop_map(Item::Blocks),
+        any_addresses().prop_map(Item::Shard),
+        any_locators().prop_map(Item::Locators),
+    ]
+}
+
 fn any_update() -> impl Strategy<Value = ItemUpdate> {
     let shard = |group, domain| ItemKey::Shard { group: Uid(group), domain };
     let content = (any::<u64>(), any_vni()).prop_flat_map(move |(uid, vni)| {
@@ -201,13 +210,26 @@ fn any_update() -> impl Strategy<Value = ItemUpdate> {
                 let delta = ItemDelta::Locators { removed, added };
                 (ItemKey::Locators(vni), Change::Delta { base_version: 0, delta })
             }),
+            (btree_set(any::<u32>(), 0..5), any_list(), any::<u64>()).prop_map(
+                move |(replaced, members, digest)| {
+                    let key = match &members {
+                        Item::Blocks(_) => ItemKey::Blocks(Uid(uid)),
+                        Item::Shard(_) => shard(uid, vni),
+                        _ => ItemKey::Locators(vni),
+                    };
+                    let replaced = replaced.into_iter().collect();
+                    let delta = RangesDelta { replaced, members, digest };
+                    (key, Change::Ranges { base_version: 0, delta })
+                }
+            ),
         ]
     });
     (content, 1u64..1 << 40, 1u64..1 << 40).prop_map(|((key, mut change), base, more)| {
         let version = match &mut change {
             Change::Removed => 0,
             Change::Full(_) => base,
-            Change::Delta { base_version, delta: _ } => {
+            Change::Delta { base_version, delta: _ }
+            | Change::Ranges { base_version, delta: _ } => {
                 *base_version = base;
                 base + more
             }
@@ -222,6 +244,9 @@ fn encode_update(update: &ItemUpdate) -> Bytes {
         Change::Full(item) => encode_full(update.key, update.version, item),
         Change::Delta { base_version, delta } => {
             encode_delta(update.key, *base_version, update.version, delta)
+        }
+        Change::Ranges { base_version, delta } => {
+            encode_ranges(update.key, *base_version, update.version, delta)
         }
     }
 }
@@ -276,6 +301,10 @@ fn what_contradicts_itself_is_refused() {
     let delta = |removed: &'static [u8], added: &'static [u8]| {
         Some(Update::ShardDelta(wire::PackedDelta { removed: removed.into(), added: added.into() }))
     };
+    let ranges = |replaced: &[u32]| {
+        let replaced = replaced.to_vec();
+        Some(Update::Ranges(wire::PackedRanges { replaced, ..Default::default() }))
+    };
     let cases = [
         (wire(port, 0, 0, None), "content of an update is missing"),
         (wire(port, 0, 0, Some(Update::Removed(false))), "removed is false: expected true"),
@@ -286,6 +315,11 @@ fn what_contradicts_itself_is_refused() {
         (wire(shard, 2, 2, delta(&[], &[])), "version of an update is 2 from 2"),
         (wire(shard, 2, 1, delta(&[4, 0], &[4, 0])), "expected each either removed or added"),
         (wire(shard, 2, 0, delta(&[], &[])), "version of an update is 2 from 0"),
+        (wire(shard, 2, 0, ranges(&[])), "version of an update is 2 from 0"),
+        (wire(shard, 2, 1, ranges(&[3, 3])), "numbers of ranges is not ascending"),
+        (wire(shard, 2, 1, ranges(&[3, 2])), "numbers of ranges is not ascending"),
+        (wire(shard, 2, 1, ranges(&[0; RANGES_MAX + 1])), "ranges of a list: 32769 is more than"),
+        (wire(port, 2, 1, ranges(&[])), "expected a shard, locators or blocks"),
     ];
     for (update, expected) in cases {
         let error = decode_update(&update.encode_to_vec()).unwrap_err().to_string();

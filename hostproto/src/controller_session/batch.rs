@@ -1,9 +1,11 @@
 //! Batches: cut from a source at one moment, and divided into parts.
 
 use super::pending::Pending;
+use super::ranges::Difference;
 use crate::check::Found;
 use crate::codec::encode_removed;
 use crate::limits::{PART_BYTES_TARGET, PART_UPDATES_MAX, UPDATE_BYTES_MAX};
+use crate::log::ToldRanges;
 use crate::message::Rejection;
 use crate::source::ViewSource;
 use crate::wire;
@@ -38,13 +40,10 @@ impl<'a, S: ViewSource> BatchCutter<'a, S> {
         self.updates
     }
 
-    /// What differs between the view and an inventory, sorted by key. Without `deltas`, what
-    /// differs is sent whole.
-    pub(super) fn cut_difference(
-        mut self,
-        held: &[(ItemKey, Revision)],
-        deltas: bool,
-    ) -> Vec<Bytes> {
+    /// What differs between the view and an inventory: by ranges where the host told them, by deltas
+    /// where they may be used, or else whole.
+    pub(super) fn cut_difference(mut self, difference: &Difference) -> Vec<Bytes> {
+        let Difference { held, from: _, deltas, ask: _, told } = difference;
         self.withheld.clear();
         let wanted = self.source.host_items();
         let (mut held, mut wanted) = (held.iter().peekable(), wanted.iter().peekable());
@@ -60,7 +59,9 @@ impl<'a, S: ViewSource> BatchCutter<'a, S> {
             match (of_held, of_wanted) {
                 (Some((key, _)), None) => self.updates.push(encode_removed(key)),
                 (Some((key, held)), Some((_, wanted))) if held != wanted => {
-                    if deltas && held < wanted {
+                    if let Some(told) = told.get(&key) {
+                        self.add_by_ranges(key, held, told);
+                    } else if *deltas && held < wanted {
                         self.add_updates(key, held);
                     } else {
                         self.add_full(key, true);
@@ -152,6 +153,14 @@ impl<'a, S: ViewSource> BatchCutter<'a, S> {
         match self.source.updates(key, from) {
             Some(updates) => self.add(key, true, updates.updates),
             None => self.updates.push(encode_removed(key)),
+        }
+    }
+
+    /// The item, which the host has in a version, with ranges that it told.
+    fn add_by_ranges(&mut self, key: ItemKey, held: Revision, told: &ToldRanges) {
+        match self.source.updates_by_ranges(key, held, told) {
+            Some(updates) => self.add(key, true, updates.updates),
+            None => self.add_full(key, true),
         }
     }
 

@@ -1,10 +1,16 @@
 //! The checks of a session: one at a time, asked for as often as anyone likes.
 
+use super::{ControllerSession, Plan, SessionEvent, State, in_message};
 use crate::check::{CheckReport, Difference, Found, Members};
-use crate::limits::DIFFERENCES_MAX;
+use crate::codec::key_from_wire;
+use crate::digest::{self, CHECK_VERSION};
+use crate::limits::{DIFFERENCES_MAX, INVENTORY_ENTRIES_MAX};
+use crate::source::ViewSource;
+use crate::wire;
 use spanwire_topology::model::Revision;
 use spanwire_topology::view::ItemKey;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What was asked for, what is under way, and what was found.
 #[derive(Debug, Default)]
@@ -97,5 +103,93 @@ impl Checks {
     /// How many checks came to their end, and how many items they repaired.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.finished, self.repaired)
+    }
+}
+
+impl ControllerSession {
+    /// Asks for a check of the contents that the host holds (guarantee G13): as soon as it has all that
+    /// it was sent. Returns the number that the [report](SessionStatus::last_check) will have, or a later
+    /// one. It begins after this, whatever check is under way.
+    ///
+    /// # Errors
+    /// Why this host cannot be checked.
+    pub fn request_check(&mut self) -> Result<u64, String> {
+        if self.is_refused() {
+            return Err("the host is being disconnected: ask again when it is back".to_owned());
+        }
+        match self.hello.check_version {
+            CHECK_VERSION => Ok(self.checks.request()),
+            version => Err(format!(
+                "the host's agent (release {}) compares contents in another way, {version}, than \
+                 this controller, {CHECK_VERSION}: install matching releases",
+                self.hello.agent_version
+            )),
+        }
+    }
+
+    /// Nothing is pending, so the host should have the contents that the state has, though its revision
+    /// may be an earlier one.
+    pub(super) fn check(&mut self, source: &mut impl ViewSource, now: Duration) -> wire::Check {
+        let mut contents = Vec::new();
+        for (key, _) in source.host_items() {
+            if !self.withheld.contains_key(&key) {
+                contents.extend(source.content(key));
+            }
+        }
+        self.checks.start(self.revision, contents.len());
+        self.enter(State::AwaitingCheck { entries: Vec::new() }, now);
+        wire::Check { revision: self.revision, digest: digest::contents(contents) }
+    }
+
+    pub(super) fn process_check_result(
+        &mut self,
+        result: wire::CheckResult,
+        now: Duration,
+    ) -> Result<SessionEvent, String> {
+        let State::AwaitingCheck { entries: known } = &mut self.state else {
+            return Err(self.unexpected("the result of a check"));
+        };
+        let wire::CheckResult { revision, matches, entries, last } = result;
+        if revision != self.revision {
+            return Err(format!(
+                "the result of a check of revision {revision}, and {} was checked",
+                self.revision
+            ));
+        }
+        if matches {
+            if !(known.is_empty() && entries.is_empty() && last) {
+                return Err(
+                    "the result of a check says both that all is right and what is not".to_owned()
+                );
+            }
+            self.enter(State::Idle, now);
+            return Ok(self.checks.finish().map_or(SessionEvent::None, SessionEvent::Checked));
+        }
+        if known.len() + entries.len() > INVENTORY_ENTRIES_MAX {
+            return Err(format!(
+                "the result of a check of more than {INVENTORY_ENTRIES_MAX} items"
+            ));
+        }
+        known.reserve(entries.len());
+        for wire::CheckEntry { key, digest } in entries {
+            let key =
+                key_from_wire(key.as_ref()).map_err(|error| in_message("check result", error))?;
+            if known.last().is_some_and(|(before, _)| *before >= key) {
+                return Err(format!(
+                    "the result of a check is not sorted: {key} stands too late, or twice"
+                ));
+            }
+            known.push((key, digest));
+        }
+        if last {
+            let held = std::mem::take(known);
+            self.enter(State::Cutting(Plan::Repair { held }), now);
+        }
+        Ok(SessionEvent::None)
+    }
+
+    /// The last check that has ended.
+    pub fn last_check(&self) -> Option<&CheckReport> {
+        self.checks.last()
     }
 }

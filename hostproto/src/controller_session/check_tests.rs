@@ -2,8 +2,8 @@
 
 use super::tests::{NOW, Source, ack, complaint, message, mk_session, sent, shard};
 use super::*;
-use crate::check::{Found, Members};
-use crate::limits::DIFFERENCES_MAX;
+use crate::check::{CheckReport, Found, Members};
+use crate::limits::{DIFFERENCES_MAX, INVENTORY_ENTRIES_MAX};
 
 /// The host's answer: the groups of the shards it holds, and whether each is right.
 fn result(source: &mut Source, held: &[(u64, bool)], last: bool) -> wire::HostMessage {

@@ -1,5 +1,6 @@
 //! What a session tells its shell and the operator.
 
+use super::{ControllerSession, State};
 use crate::check::CheckReport;
 use crate::message::{Drift, Rejection};
 use spanwire_topology::model::{Revision, Text};
@@ -38,6 +39,8 @@ pub enum SessionPhase {
     Resuming,
     /// The host was asked what it holds.
     AwaitingInventory,
+    /// The host was asked for the ranges of lists that it holds.
+    AwaitingRanges,
     /// A batch is being sent.
     Sending,
     /// Everything was sent; the acknowledgement is not there yet.
@@ -56,6 +59,7 @@ impl SessionPhase {
         match self {
             SessionPhase::Resuming => "resuming",
             SessionPhase::AwaitingInventory => "awaiting-inventory",
+            SessionPhase::AwaitingRanges => "awaiting-ranges",
             SessionPhase::Sending => "sending",
             SessionPhase::AwaitingAck => "awaiting-ack",
             SessionPhase::Idle => "idle",
@@ -106,4 +110,61 @@ pub struct SessionStatus {
     pub checks_repaired: u64,
     /// The last check that ended, one way or another.
     pub last_check: Option<CheckReport>,
+}
+
+impl ControllerSession {
+    /// Where the session is.
+    pub fn phase(&self) -> SessionPhase {
+        match &self.state {
+            State::Resuming { .. } => SessionPhase::Resuming,
+            State::AwaitingInventory(_) => SessionPhase::AwaitingInventory,
+            State::AwaitingRanges { .. } => SessionPhase::AwaitingRanges,
+            State::Cutting(_) | State::Sending { .. } => SessionPhase::Sending,
+            State::AwaitingAck { .. } => SessionPhase::AwaitingAck,
+            State::Idle => SessionPhase::Idle,
+            State::AwaitingCheck { .. } => SessionPhase::AwaitingCheck,
+            State::Ended => SessionPhase::Ended,
+        }
+    }
+
+    /// The newest revision that the host is known to enforce, where `newest` is the revision up to
+    /// which the session was told all changes. A host with nothing pending enforces `newest`,
+    /// though it was never told the number: nothing between its own revision and `newest`
+    /// concerned it.
+    pub fn realized_revision(&self, newest: Revision) -> Revision {
+        let is_idle = matches!(self.state, State::Idle | State::AwaitingCheck { .. })
+            && self.refusal.is_none()
+            && !self.pending.is_touched();
+        if is_idle { newest.max(self.acked_revision) } else { self.acked_revision }
+    }
+
+    /// What is known about the session.
+    pub fn status(&self) -> SessionStatus {
+        let withheld = self.withheld.values();
+        let (checks, checks_repaired) = self.checks.counts();
+        let mut rejections: Vec<Rejection> =
+            self.rejections.list.iter().chain(withheld).cloned().collect();
+        rejections.sort_unstable();
+        SessionStatus {
+            host: self.hello.host.clone(),
+            instance: self.hello.instance,
+            agent_version: self.hello.agent_version.clone(),
+            datapath: self.hello.datapath.clone(),
+            phase: self.phase(),
+            phase_since: self.state_since,
+            acked_revision: self.acked_revision,
+            sent_revision: self.sent_revision,
+            pending: self.pending.len(),
+            sent_bytes: self.sent_bytes,
+            sent_batches: self.sent_batches,
+            sent_updates: self.sent_updates,
+            rejections,
+            rejections_omitted: self.rejections.omitted,
+            complaints: self.complaints,
+            drift: self.drift.clone(),
+            checks,
+            checks_repaired,
+            last_check: self.checks.last().cloned(),
+        }
+    }
 }

@@ -1,16 +1,18 @@
 //! Every pair of state and event, and the stories that lead through several.
 
+use super::batch::to_parts;
 use super::*;
 use crate::codec::{Change, ItemUpdate, decode_update, encode_delta, encode_full, key_to_wire};
-use crate::digest::digest;
+use crate::digest::{CHECK_VERSION, digest};
 use crate::log::Updates;
+use crate::ranges::RANGES_VERSION;
 use bytes::Bytes;
 use spanwire_topology::model::{Uid, Vni};
 use spanwire_topology::view::{Item, ItemDelta};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-const HERE: ClusterId = ClusterId([1; 16]);
+pub(super) const HERE: ClusterId = ClusterId([1; 16]);
 pub(super) const NOW: Duration = Duration::from_secs(100);
 
 /// Shards of one address; deltas reach back one version.
@@ -19,6 +21,8 @@ pub(super) struct Source {
     pub(super) items: BTreeMap<ItemKey, Revision>,
     /// What encodes to more than a stream carries.
     pub(super) huge: Option<ItemKey>,
+    /// Whether shards are of many addresses, and changed past history.
+    pub(super) long: bool,
 }
 
 fn address() -> IpAddr {
@@ -40,7 +44,12 @@ impl ViewSource for Source {
         if self.huge == Some(key) {
             return Some((version, vec![0; crate::limits::UPDATE_BYTES_MAX + 1].into()));
         }
-        Some((version, encode_full(key, version, &Item::Shard(vec![address()]))))
+        let addresses = if self.long {
+            (0..1000_u32).map(|n| std::net::Ipv4Addr::from(n * 1000).into()).collect()
+        } else {
+            vec![address()]
+        };
+        Some((version, encode_full(key, version, &Item::Shard(addresses))))
     }
     fn updates(&mut self, key: ItemKey, held: Revision) -> Option<Updates> {
         let version = *self.items.get(&key)?;
@@ -54,6 +63,9 @@ impl ViewSource for Source {
         };
         Some(Updates { version, updates })
     }
+    fn is_past_history(&self, _: ItemKey, _: Revision) -> bool {
+        self.long
+    }
 }
 
 pub(super) fn shard(group: u64) -> ItemKey {
@@ -61,9 +73,9 @@ pub(super) fn shard(group: u64) -> ItemKey {
 }
 
 /// Revision 10: shards 1, 2 and 3 at version 5.
-fn mk_source() -> Source {
+pub(super) fn mk_source() -> Source {
     let items = (1..=3).map(|group| (shard(group), 5)).collect();
-    Source { revision: 10, items, huge: None }
+    Source { revision: 10, items, huge: None, long: false }
 }
 
 pub(super) fn mk_hello(cluster_id: Option<ClusterId>, revision: Revision, digest: u64) -> Hello {
@@ -77,6 +89,7 @@ pub(super) fn mk_hello(cluster_id: Option<ClusterId>, revision: Revision, digest
         agent_version: "0.1.0".to_owned(),
         datapath: "record".to_owned(),
         check_version: CHECK_VERSION,
+        ranges_version: RANGES_VERSION,
     }
 }
 
@@ -93,7 +106,7 @@ pub(super) fn complaint(revision: Revision) -> wire::HostMessage {
     message(FromHost::Complaint(wire::Complaint { reason: 1, detail, revision }))
 }
 
-fn inventory(entries: &[(ItemKey, Revision)], last: bool) -> wire::HostMessage {
+pub(super) fn inventory(entries: &[(ItemKey, Revision)], last: bool) -> wire::HostMessage {
     let entries = entries.iter().map(|(key, version)| wire::InventoryEntry {
         key: Some(key_to_wire(*key)),
         version: *version,
@@ -118,6 +131,10 @@ pub(super) fn sent(session: &mut ControllerSession, source: &mut Source) -> Vec<
             ToHost::Refused(refused) => {
                 format!("refused {:?}: {}", refused.reason(), refused.detail)
             }
+            ToHost::Ranges(request) => {
+                let keys = request.keys.iter().map(|key| key.uid.to_string());
+                format!("ranges of {}", keys.collect::<Vec<_>>().join(" "))
+            }
             ToHost::Check(check) => format!("check {}", check.revision),
             ToHost::Part(part) => {
                 let updates: Vec<String> = part.updates.iter().map(|bytes| show(bytes)).collect();
@@ -139,6 +156,9 @@ fn show(update: &[u8]) -> String {
         Change::Removed => format!("-{group}"),
         Change::Full(_) => format!("{group}@{version}"),
         Change::Delta { base_version, .. } => format!("{group}@{base_version}>{version}"),
+        Change::Ranges { base_version, delta } => {
+            format!("{group}@{base_version}>{version} ranges {:?}", delta.replaced)
+        }
     }
 }
 
@@ -244,6 +264,8 @@ fn every_pair_of_state_and_message() {
             _ => wrong_state("an inventory", phase),
         };
         check("inventory", inventory(&entries, true), after_inventory);
+        let ranges = message(FromHost::Ranges(wire::Ranges::default()));
+        check("ranges", ranges, wrong_state("ranges", phase));
         let after_ack = |revision: Revision| match (state, revision) {
             ("awaiting-first-ack", 10) | ("awaiting-ack", 11) => "idle".to_owned(),
             ("idle" | "pending" | "sending" | "awaiting-ack", 10) => phase.to_owned(),
@@ -336,134 +358,6 @@ fn what_came_and_went_still_moves_the_revision() {
     session.process_host_change(&[], &[shard(1)]);
     session.process_host_change(&[shard(1)], &[]);
     assert_eq!(sent(&mut session, &mut source), ["12-14: "]);
-}
-
-#[test]
-fn a_host_that_has_everything_is_sent_nothing() {
-    let mut source = mk_source();
-    let hello = mk_hello(Some(HERE), 7, digest(source.host_items()));
-    let mut session = ControllerSession::new(hello, NOW);
-    assert_eq!(sent(&mut session, &mut source), ["welcome RESUME_CURRENT 10"]);
-    assert!(session.status().sent_bytes < 50);
-    session.process_message(ack(10), NOW);
-    assert_eq!(session.realized_revision(10), 10);
-    source.revision = 11;
-    source.items.insert(shard(1), 11);
-    session.process_item_changed(shard(1));
-    assert_eq!(sent(&mut session, &mut source), ["10-11: 1@10>11"]);
-}
-
-#[test]
-fn an_inventory_is_answered_with_what_differs() {
-    let mut source = mk_source();
-    let mut session = ControllerSession::new(mk_hello(Some(HERE), 9, 0), NOW);
-    assert_eq!(sent(&mut session, &mut source), ["welcome RESUME_INVENTORY 10"]);
-    // 0 is gone, 1 is older by one version, 2 is older by more, 3 is right, 4 and 5 are missing.
-    source.items.extend([(shard(4), 5), (shard(5), 6)]);
-    session.process_message(inventory(&[(shard(0), 3), (shard(1), 4)], false), NOW);
-    // A change while the inventory comes in is covered: the difference is cut from what is then.
-    source.revision = 11;
-    session.process_item_changed(shard(5));
-    session.process_message(inventory(&[(shard(2), 3), (shard(3), 5)], true), NOW);
-    assert_eq!(sent(&mut session, &mut source), ["9-11: -0 1@4>5 2@5 4@5 5@6"]);
-}
-
-#[test]
-fn a_bad_inventory_is_refused() {
-    let cases: [(Vec<(ItemKey, Revision)>, &str); 2] = [
-        (
-            vec![(shard(2), 1), (shard(1), 1)],
-            "refused Protocol: the inventory is not sorted: shard of group 1 in domain 1 stands \
-             too late, or twice",
-        ),
-        (
-            vec![(shard(1), 1), (shard(1), 1)],
-            "refused Protocol: the inventory is not sorted: shard of group 1 in domain 1 stands \
-             too late, or twice",
-        ),
-    ];
-    for (entries, expected) in cases {
-        let (mut session, mut source) = mk_session("awaiting-inventory");
-        session.process_message(inventory(&entries[..1], false), NOW);
-        session.process_message(inventory(&entries[1..], true), NOW);
-        assert_eq!(sent(&mut session, &mut source), [expected]);
-    }
-    let (mut session, mut source) = mk_session("awaiting-inventory");
-    let entry = wire::InventoryEntry { key: None, version: 1 };
-    let bad = wire::Inventory { entries: vec![entry], last: true };
-    session.process_message(message(FromHost::Inventory(bad)), NOW);
-    assert_eq!(
-        sent(&mut session, &mut source),
-        ["refused Protocol: bad inventory: key is missing"]
-    );
-    let (mut session, mut source) = mk_session("awaiting-inventory");
-    let chunk = INVENTORY_ENTRIES_MAX as u64 / 4 + 1;
-    for n in 0..4 {
-        let entries: Vec<_> = (n * chunk..(n + 1) * chunk).map(|uid| (shard(uid), 1)).collect();
-        session.process_message(inventory(&entries, false), NOW);
-    }
-    assert_eq!(
-        sent(&mut session, &mut source),
-        ["refused Protocol: an inventory of more than 2097152 items"]
-    );
-}
-
-#[test]
-fn complaints_are_answered_more_and_more_thoroughly() {
-    let (mut session, mut source) = mk_session("awaiting-ack");
-    let event = session.process_message(complaint(10), NOW);
-    assert_eq!(event, SessionEvent::Complained { detail: "it does not fit".to_owned() });
-    assert_eq!(sent(&mut session, &mut source), ["welcome RESUME_INVENTORY 11"]);
-    session.process_message(inventory(&[(shard(1), 10), (shard(2), 5), (shard(3), 5)], true), NOW);
-    // By version a delta would do, but a delta may be what did not fit.
-    assert_eq!(sent(&mut session, &mut source), ["10-11: 1@11"]);
-    session.process_message(complaint(10), NOW);
-    let whole = ["welcome RESUME_SNAPSHOT 11", "0-11 all: 1@11 2@5 3@5"];
-    assert_eq!(sent(&mut session, &mut source), whole);
-    session.process_message(complaint(10), NOW);
-    assert_eq!(sent(&mut session, &mut source), whole);
-    session.process_message(complaint(10), NOW);
-    assert_eq!(
-        sent(&mut session, &mut source),
-        ["refused Protocol: 4 complaints in a row, the last: it does not fit"]
-    );
-    assert_eq!(session.status().complaints, 4);
-}
-
-#[test]
-fn an_acknowledgement_ends_the_row_of_complaints() {
-    let (mut session, mut source) = mk_session("awaiting-ack");
-    for _ in 0..10 {
-        session.process_message(complaint(10), NOW);
-        assert_eq!(sent(&mut session, &mut source), ["welcome RESUME_INVENTORY 11"]);
-        session.process_message(inventory(&[(shard(1), 11)], true), NOW);
-        sent(&mut session, &mut source);
-        session.process_message(ack(11), NOW);
-        assert_eq!(session.phase(), SessionPhase::Idle);
-    }
-}
-
-#[test]
-fn a_replica_that_is_behind_waits_and_then_gives_up() {
-    let (mut session, mut source) = mk_session("behind");
-    assert!(!session.has_message(10));
-    assert_eq!(session.next_deadline(), Some(NOW + CATCH_UP_WAIT));
-    session.process_timer(NOW);
-    assert!(!session.has_message(10));
-    // It catches up.
-    source.revision = 11;
-    assert_eq!(sent(&mut session, &mut source), ["welcome RESUME_CURRENT 11"]);
-    assert_eq!(session.next_deadline(), None);
-    session.process_timer(NOW + 2 * CATCH_UP_WAIT);
-    assert!(!session.has_message(11));
-    // It does not.
-    let (mut session, mut source) = mk_session("behind");
-    session.process_timer(NOW + CATCH_UP_WAIT);
-    assert_eq!(
-        sent(&mut session, &mut source),
-        ["refused Behind: this replica has not caught up with revision 11, which the host holds: \
-          connect to another"]
-    );
 }
 
 #[test]

@@ -1,40 +1,43 @@
 //! Every pair of state and message, and the stories that lead through several.
 
 use super::*;
-use crate::codec::{encode_delta, encode_full, encode_removed};
+use crate::PROTOCOL_VERSION;
+use crate::codec::{encode_delta, encode_full, encode_removed, key_to_wire};
 use crate::staging::apply_updates;
+use crate::wire::welcome::Resume;
+use bytes::Bytes;
 use spanwire_topology::model::{Uid, Vni};
-use spanwire_topology::view::{Item, ItemDelta};
+use spanwire_topology::view::{Item, ItemDelta, ItemKey};
 use std::net::IpAddr;
 
-const HERE: ClusterId = ClusterId([1; 16]);
-const THERE: ClusterId = ClusterId([2; 16]);
+pub(super) const HERE: ClusterId = ClusterId([1; 16]);
+pub(super) const THERE: ClusterId = ClusterId([2; 16]);
 
-fn shard(group: u64) -> ItemKey {
+pub(super) fn shard(group: u64) -> ItemKey {
     ItemKey::Shard { group: Uid(group), domain: Vni(1) }
 }
 
-fn list(text: &str) -> Vec<IpAddr> {
+pub(super) fn list(text: &str) -> Vec<IpAddr> {
     text.split_whitespace().map(|last| format!("10.0.0.{last}").parse().unwrap()).collect()
 }
 
-fn full(group: u64, version: Revision, addresses: &str) -> Bytes {
+pub(super) fn full(group: u64, version: Revision, addresses: &str) -> Bytes {
     encode_full(shard(group), version, &Item::Shard(list(addresses)))
 }
 
-fn delta(group: u64, base: Revision, version: Revision, added: &str) -> Bytes {
+pub(super) fn delta(group: u64, base: Revision, version: Revision, added: &str) -> Bytes {
     let delta = ItemDelta::Shard { removed: vec![], added: list(added) };
     encode_delta(shard(group), base, version, &delta)
 }
 
 /// Revision 10 with shards 1 and 2 at version 5.
-fn mk_held() -> HeldView {
+pub(super) fn mk_held() -> HeldView {
     let mut view = HostView::default();
     apply_updates(&mut view, 10, true, &[full(1, 5, "1"), full(2, 5, "2")]).unwrap();
     HeldView { cluster_id: HERE, view: Arc::new(view) }
 }
 
-fn mk_identity() -> HostIdentity {
+pub(super) fn mk_identity() -> HostIdentity {
     HostIdentity {
         host: "host-01".into(),
         instance: 7,
@@ -44,7 +47,11 @@ fn mk_identity() -> HostIdentity {
     }
 }
 
-fn welcome(cluster_id: ClusterId, resume: Resume, revision: Revision) -> wire::ControllerMessage {
+pub(super) fn welcome(
+    cluster_id: ClusterId,
+    resume: Resume,
+    revision: Revision,
+) -> wire::ControllerMessage {
     message(FromController::Welcome(wire::Welcome {
         protocol_version: PROTOCOL_VERSION,
         cluster_id: cluster_id.0.to_vec().into(),
@@ -53,12 +60,12 @@ fn welcome(cluster_id: ClusterId, resume: Resume, revision: Revision) -> wire::C
     }))
 }
 
-fn message(message: FromController) -> wire::ControllerMessage {
+pub(super) fn message(message: FromController) -> wire::ControllerMessage {
     wire::ControllerMessage { message: Some(message) }
 }
 
 /// A part `n` of a batch, and whether it is the last.
-fn part(
+pub(super) fn part(
     (from_revision, to_revision): (Revision, Revision),
     (sequence, last): (u32, bool),
     updates: &[Bytes],
@@ -67,17 +74,17 @@ fn part(
     wire::BatchPart { from_revision, to_revision, sequence, last, replace, updates, repair: false }
 }
 
-fn batch(from: Revision, to: Revision, updates: &[Bytes]) -> wire::ControllerMessage {
+pub(super) fn batch(from: Revision, to: Revision, updates: &[Bytes]) -> wire::ControllerMessage {
     message(FromController::Part(part((from, to), (0, true), updates)))
 }
 
-fn replacement(to: Revision, updates: &[Bytes]) -> wire::ControllerMessage {
+pub(super) fn replacement(to: Revision, updates: &[Bytes]) -> wire::ControllerMessage {
     let part = part((0, to), (0, true), updates);
     message(FromController::Part(wire::BatchPart { replace: true, ..part }))
 }
 
 /// Commands, in short.
-fn show(commands: Vec<HostCommand>) -> Vec<String> {
+pub(super) fn show(commands: Vec<HostCommand>) -> Vec<String> {
     let show = |command| match command {
         HostCommand::Send(message) => match message.message.unwrap() {
             ToController::Hello(hello) => format!("hello {}", hello.revision),
@@ -94,6 +101,15 @@ fn show(commands: Vec<HostCommand>) -> Vec<String> {
                 let more = if check.last { "" } else { " ..." };
                 format!("checked {}: {} {entries}{more}", check.revision, check.matches)
             }
+            ToController::Ranges(ranges) => {
+                let items = ranges.items.iter();
+                let count = |item: &wire::ItemRanges| item.digests.len() / 4;
+                let items: Vec<String> = items
+                    .map(|item| format!("{}:{}", item.key.map_or(0, |key| key.uid), count(item)))
+                    .collect();
+                let more = if ranges.last { "" } else { " ..." };
+                format!("ranges {}{more}", items.join(" "))
+            }
             ToController::Drift(drift) => format!("drift {}", drift.repaired_total),
         },
         HostCommand::Apply(change) => {
@@ -108,7 +124,7 @@ fn show(commands: Vec<HostCommand>) -> Vec<String> {
 }
 
 /// A session that holds [`mk_held`] (or a later one), in each of the states.
-fn mk_session(state: &str) -> HostSession {
+pub(super) fn mk_session(state: &str) -> HostSession {
     let mut session = HostSession::new(mk_identity(), Some(mk_held()));
     if state == "disconnected" {
         return session;
@@ -194,6 +210,17 @@ fn every_pair_of_state_and_message() {
             _ => &[],
         };
         check("batch", batch(10, 11, &[delta(1, 5, 11, "3")]), after_batch);
+        let after_request: &[&str] = match state {
+            // Shards of one member have one range.
+            "following" => &["ranges "],
+            "complained" => &[],
+            _ => {
+                &["disconnect Protocol: the controller asked for ranges before the last batch was \
+                    acknowledged"]
+            }
+        };
+        let request = wire::RangesRequest { keys: vec![key_to_wire(shard(1))] };
+        check("ranges", message(FromController::Ranges(request)), after_request);
         let refused = wire::Refused { reason: 3, detail: "by 192.0.2.7".to_owned() };
         let refused = message(FromController::Refused(refused));
         check("refused", refused, &["disconnect Superseded: by 192.0.2.7"]);
@@ -365,63 +392,6 @@ fn what_does_not_fit_is_complained_about_and_changes_nothing() {
 }
 
 #[test]
-fn another_cluster_must_begin_with_all_of_it() {
-    let mut session = mk_session("awaiting-welcome");
-    session.process_message(welcome(THERE, Resume::Snapshot, 3));
-    let commands = show(session.process_message(batch(10, 12, &[])));
-    assert!(commands[0].contains("must replace the view"), "{commands:?}");
-    session.process_message(welcome(THERE, Resume::Snapshot, 3));
-    // Smaller revisions are fine there: they are of another history.
-    let commands = session.process_message(replacement(3, &[full(1, 2, "1"), full(3, 3, "3")]));
-    assert_eq!(
-        show(commands),
-        ["apply 10-3 all: shard of group 2 in domain 1, shard of group 3 in domain 1"]
-    );
-    assert_eq!((session.cluster_id(), session.revision()), (Some(THERE), 3));
-}
-
-#[test]
-fn a_bad_welcome_is_refused() {
-    let of = |change: fn(&mut wire::Welcome)| {
-        let mut welcome = wire::Welcome {
-            protocol_version: PROTOCOL_VERSION,
-            cluster_id: HERE.0.to_vec().into(),
-            resume: Resume::Current.into(),
-            revision: 10,
-        };
-        change(&mut welcome);
-        message(FromController::Welcome(welcome))
-    };
-    let cases = [
-        (of(|welcome| welcome.protocol_version = 9), "disconnect Version: the controller speaks"),
-        (of(|welcome| welcome.cluster_id.clear()), "disconnect Protocol: the controller names no"),
-        (
-            of(|welcome| welcome.cluster_id = vec![1].into()),
-            "disconnect Protocol: bad welcome: cluster id is 1 bytes",
-        ),
-        (of(|welcome| welcome.resume = 9), "disconnect Protocol: the controller resumes in an unk"),
-        (of(|welcome| welcome.revision = 9), "disconnect Protocol: the controller resumes from a"),
-        (welcome(THERE, Resume::Current, 12), "disconnect Protocol: the controller resumes from a"),
-        (welcome(THERE, Resume::Inventory, 12), "disconnect Protocol: the controller resumes from"),
-    ];
-    for (message, expected) in cases {
-        let mut session = mk_session("awaiting-welcome");
-        let commands = show(session.process_message(message));
-        assert!(commands[0].starts_with(expected), "{commands:?}, not {expected}");
-        assert_eq!(session.phase(), HostPhase::Refused);
-        assert_eq!(*session.view(), mk_held().view);
-    }
-}
-
-#[test]
-fn what_is_applied_after_a_disconnect_is_what_the_next_hello_speaks_of() {
-    let mut session = mk_session("applying");
-    session.process_disconnected();
-    assert_eq!(session.process_applied(11, vec![]), []);
-    assert_eq!(show(session.process_connected()), ["hello 11"]);
-}
-
-#[test]
 fn rejections_are_told_with_the_next_acknowledgement_when_not_at_once() {
     let rejections = vec![Rejection { key: shard(1), reason: "no room".to_owned() }];
     let mut session = mk_session("awaiting-welcome");
@@ -442,124 +412,4 @@ fn a_repair_waits_for_the_datapath() {
         show(session.process_applied(11, vec![])),
         ["ack 11 -0", "complaint at 11: compare"]
     );
-}
-
-#[test]
-fn a_long_inventory_comes_in_messages_of_bounded_length() {
-    let count = INVENTORY_MESSAGE_ENTRIES_MAX as u64 + 1;
-    let updates: Vec<Bytes> = (0..count).map(|group| full(group, u64::MAX, "1")).collect();
-    let mut view = HostView::default();
-    apply_updates(&mut view, u64::MAX, true, &updates).unwrap();
-    let held = HeldView { cluster_id: HERE, view: Arc::new(view) };
-    let mut session = HostSession::new(mk_identity(), Some(held));
-    session.process_connected();
-    let commands = session.process_message(welcome(HERE, Resume::Inventory, u64::MAX));
-    for command in &commands {
-        let HostCommand::Send(message) = command else { panic!("{command:?}") };
-        let len = prost::Message::encoded_len(message);
-        assert!(len <= crate::limits::HOST_MESSAGE_BYTES_MAX, "{len}");
-    }
-    assert_eq!(show(commands), ["inventory of 8192 ...", "inventory of 1"]);
-}
-
-fn check(revision: Revision, digest: u64) -> wire::ControllerMessage {
-    message(FromController::Check(wire::Check { revision, digest }))
-}
-
-/// The digest of what is held, as a controller takes it.
-fn contents() -> u64 {
-    digest::contents([full(1, 5, "1"), full(2, 5, "2")].map(|item| digest::content(&item)))
-}
-
-#[test]
-fn a_check_compares_contents() {
-    let mut session = mk_session("following");
-    assert_eq!(show(session.process_message(check(10, contents()))), ["checked 10: true 0"]);
-    assert_eq!(show(session.process_message(check(10, 7))), ["checked 10: false 2"]);
-    assert_eq!(session.phase(), HostPhase::Following);
-    // Of another revision nothing can be said.
-    let answer = show(session.process_message(check(9, contents())));
-    assert_eq!(answer, ["complaint at 10: a check of revision 9, and 10 is held"]);
-    // What was on its way when the host complained.
-    assert_eq!(session.process_message(check(10, contents())), []);
-    for state in ["awaiting-welcome", "staging", "applying"] {
-        let answer = show(mk_session(state).process_message(check(10, contents())));
-        assert!(
-            answer[0].starts_with("disconnect Protocol: the controller sent a check"),
-            "{state}"
-        );
-    }
-}
-
-#[test]
-fn an_empty_view_is_checked_too() {
-    let mut session = mk_session("following");
-    session.process_message(batch(10, 11, &[encode_removed(shard(1)), encode_removed(shard(2))]));
-    session.process_applied(11, vec![]);
-    assert_eq!(
-        show(session.process_message(check(11, digest::contents([])))),
-        ["checked 11: true 0"]
-    );
-    assert_eq!(show(session.process_message(check(11, 7))), ["checked 11: false 0"]);
-}
-
-#[test]
-fn a_repair_tells_the_members_that_were_wrong() {
-    let mut session = mk_session("following");
-    // Shard 1 had .1 and should have .2; shard 2 should not be there, and shard 3 should. The version of
-    // a shard that is held may be wrong as well.
-    let updates = [full(1, 4, "2"), encode_removed(shard(2)), full(3, 5, "3")];
-    let repair = wire::BatchPart { repair: true, ..part((10, 10), (0, true), &updates) };
-    let mut commands = session.process_message(message(FromController::Part(repair.clone())));
-    let Some(HostCommand::Apply(change)) = commands.pop() else { panic!("no step") };
-    assert_eq!(change.changed, BTreeSet::from([shard(1), shard(2), shard(3)]));
-    let found: Vec<(ItemKey, Found)> =
-        change.repaired.iter().map(|difference| (difference.key, difference.found)).collect();
-    let expected =
-        [(shard(1), Found::Differs), (shard(2), Found::Extra), (shard(3), Found::Missing)];
-    assert_eq!(found, expected);
-    // What is stored may be wrong too: it is replaced by what the step carries.
-    assert!(change.replace);
-    let mut stored = HostView::default();
-    apply_updates(&mut stored, change.to, true, &change.updates).unwrap();
-    assert_eq!(stored, *change.view);
-    let [HostCommand::Send(ack)] = &session.process_applied(10, vec![])[..] else {
-        panic!("no acknowledgement");
-    };
-    let Some(ToController::Ack(ack)) = &ack.message else { panic!("{ack:?}") };
-    let [repaired] = &ack.repaired[..] else { panic!("{ack:?}") };
-    assert_eq!(
-        (&*repaired.extra, &*repaired.missing),
-        (&["10.0.0.1".to_owned()][..], &["10.0.0.2".to_owned()][..])
-    );
-    // It is told once.
-    session.process_message(batch(10, 11, &[]));
-    let commands = session.process_applied(11, vec![]);
-    let [HostCommand::Send(ack)] = &commands[..] else { panic!("{commands:?}") };
-    let Some(ToController::Ack(ack)) = &ack.message else { panic!("{ack:?}") };
-    assert_eq!(ack.repaired, []);
-}
-
-#[test]
-fn a_repair_that_does_not_fit_changes_nothing() {
-    let repair = |part| message(FromController::Part(wire::BatchPart { repair: true, ..part }));
-    let cases = [
-        (repair(part((9, 10), (0, true), &[])), "a batch from revision 9"),
-        (repair(part((10, 10), (0, true), &[full(1, 11, "2")])), "newer than the batch"),
-        (
-            repair(wire::BatchPart { replace: true, ..part((0, 10), (0, true), &[]) }),
-            "both repairs the view and replaces it",
-        ),
-    ];
-    for (message, expected) in cases {
-        let mut session = mk_session("following");
-        let answer = show(session.process_message(message));
-        assert!(answer[0].starts_with("complaint") && answer[0].contains(expected), "{answer:?}");
-        assert_eq!(**session.view(), *mk_held().view);
-    }
-    // A part that is none, within a repair.
-    let mut session = mk_session("following");
-    session.process_message(repair(part((10, 10), (0, false), &[full(1, 5, "2")])));
-    let next = message(FromController::Part(part((10, 10), (1, true), &[])));
-    assert!(show(session.process_message(next))[0].starts_with("complaint"));
 }

@@ -285,6 +285,7 @@ fn see(seen: &mut BTreeMap<&'static str, usize>, message: &wire::ControllerMessa
     match message.message.as_ref().unwrap() {
         Message::Welcome(welcome) => see(welcome.resume().as_str_name()),
         Message::Check(_) => see("check"),
+        Message::Ranges(_) => see("ranges asked for"),
         Message::Refused(refused) => see(refused.reason().as_str_name()),
         Message::Part(part) => {
             for update in &part.updates {
@@ -292,6 +293,7 @@ fn see(seen: &mut BTreeMap<&'static str, usize>, message: &wire::ControllerMessa
                     Change::Removed => "removals",
                     Change::Full(_) => "full items",
                     Change::Delta { .. } => "deltas",
+                    Change::Ranges { .. } => "ranges",
                 });
             }
         }
@@ -350,7 +352,7 @@ fn the_histories_reach_every_corner() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen = BTreeMap::<&str, usize>::new();
-    for _ in 0..40 {
+    for _ in 0..60 {
         let start = universe::any_start().new_tree(&mut runner).unwrap().current();
         let steps = vec(any_step(), 150).new_tree(&mut runner).unwrap().current();
         for (corner, count) in run(1 << 20, start, steps).seen {
@@ -362,6 +364,7 @@ fn the_histories_reach_every_corner() {
         "refused transactions",
         "deltas",
         "full items",
+        "ranges",
         "removals",
         "RESUME_CURRENT",
         "RESUME_INVENTORY",

@@ -11,6 +11,8 @@ const ROUTERS: u8 = 2;
 const PORTS: u8 = 8;
 const GROUPS: u8 = 3;
 const POLICIES: u8 = 3;
+/// Blocks of a group with many: of three bytes each on the wire.
+const MANY: u32 = 360;
 const PROJECT: &str = "p";
 
 pub(crate) fn host_name(number: u8) -> Text {
@@ -102,10 +104,16 @@ fn any_group() -> impl Strategy<Value = Operation> {
         1 => (0..PORTS).prop_map(|n| GroupTerm::Port(reference(Kind::LogicalPort, n))),
     ];
     let terms = prop::collection::vec(term, 0..3);
-    (0..GROUPS, terms, prop::option::weighted(0.3, 0u8..4)).prop_map(|(number, terms, block)| {
-        let block = block.map(|n| format!("203.0.{n}.0/24").parse().unwrap());
-        let blocks = block.map(|cidr| CidrBlock::new(cidr, Vec::new()).unwrap());
-        let spec = GroupSpec { terms, blocks: blocks.into_iter().collect() };
+    (0..GROUPS, terms, prop::option::weighted(0.5, 0u8..4)).prop_map(|(number, terms, block)| {
+        // Those of the first group are so many that they are sent by ranges.
+        let others = if number == 0 && block.is_some() { MANY } else { 0 };
+        let others = (0..others).map(|n| format!("198.{}.{}.0/28", n / 25, 10 * (n % 25)));
+        let block = block.map(|n| format!("203.0.{n}.0/24"));
+        let blocks = block
+            .into_iter()
+            .chain(others)
+            .map(|cidr| CidrBlock::new(cidr.parse().unwrap(), Vec::new()).unwrap());
+        let spec = GroupSpec { terms, blocks: blocks.collect() };
         mk(Kind::Group, number, &[], Spec::Group(spec))
     })
 }
@@ -171,7 +179,7 @@ pub(crate) fn any_operations() -> impl Strategy<Value = Vec<Operation>> {
         2 => any_policy(),
         1 => any_host(),
         1 => any_switch(),
-        1 => any_delete(),
+        2 => any_delete(),
     ];
     prop::collection::vec(operation, 1..4)
 }

@@ -1,7 +1,7 @@
 //! The truth: what exists at each revision, and who has it.
 
 use bytes::Bytes;
-use spanwire_hostproto::log::Updates;
+use spanwire_hostproto::log::{ToldRanges, Updates};
 use spanwire_hostproto::{ChangeLog, ClusterId, ViewSource};
 use spanwire_topology::engine::{ItemChange, ItemChangeKind};
 use spanwire_topology::model::{DefaultActions, Direction, Mac, Revision, Uid, Vni};
@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 pub(crate) const HOSTS: usize = 2;
 
-/// Shards and locators change by deltas. Policies change whole, and are so long that two of them do
-/// not fit one part of a batch.
+/// Shards and locators change by deltas; the second shard and the locators have many members, all but a
+/// few of which are always there. Policies change whole, and are so long that two of them do not fit one
+/// part of a batch.
 const KEYS: [ItemKey; 6] = [
     ItemKey::Shard { group: Uid(1), domain: Vni(1) },
     ItemKey::Shard { group: Uid(2), domain: Vni(1) },
@@ -57,12 +58,26 @@ pub(crate) struct History {
     changes: Vec<Changes>,
 }
 
+/// Members of a long list that are always there: enough to be sent by ranges.
+const MEMBERS: u16 = 700;
+
+/// Those that come and go lie between those that are always there.
 fn address(number: u8) -> IpAddr {
-    IpAddr::from([10, 0, 0, number])
+    IpAddr::from([10, 40 * number, 0, 0])
+}
+
+fn always() -> impl Iterator<Item = IpAddr> {
+    (0..MEMBERS).map(|number| {
+        let [high, low] = (number * 89).to_be_bytes();
+        IpAddr::from([10, high, low, 1])
+    })
 }
 
 fn locator(number: u8, host: u8) -> Locator {
-    let address = address(number);
+    locator_of(address(number), host)
+}
+
+fn locator_of(address: IpAddr, host: u8) -> Locator {
     Locator { address, mac: Mac::derived_from(address), vtep: IpAddr::from([192, 168, 0, host]) }
 }
 
@@ -90,8 +105,19 @@ fn policy(seed: u8) -> Item {
 fn whole(key: ItemKey, seed: u8) -> Item {
     let numbers = (0..6).filter(|bit| seed & 1 << bit != 0);
     match key {
-        ItemKey::Shard { .. } => Item::Shard(numbers.map(address).collect()),
-        ItemKey::Locators(_) => Item::Locators(numbers.map(|n| locator(n, seed >> 6)).collect()),
+        ItemKey::Shard { group: Uid(1), .. } => Item::Shard(numbers.map(address).collect()),
+        ItemKey::Shard { .. } => {
+            let mut addresses: Vec<IpAddr> = always().chain(numbers.map(address)).collect();
+            addresses.sort_unstable();
+            Item::Shard(addresses)
+        }
+        ItemKey::Locators(_) => {
+            let always = always().map(|address| locator_of(address, 0));
+            let mut locators: Vec<Locator> =
+                always.chain(numbers.map(|n| locator(n, seed >> 6))).collect();
+            locators.sort_unstable();
+            Item::Locators(locators)
+        }
         _ => policy(seed),
     }
 }
@@ -290,5 +316,19 @@ impl ViewSource for Source<'_> {
     fn updates(&mut self, key: ItemKey, held: Revision) -> Option<Updates> {
         let item = self.state().items.get(&key).cloned();
         self.log.updates_or_full(key, held, || item)
+    }
+
+    fn is_past_history(&self, key: ItemKey, held: Revision) -> bool {
+        !self.log.reaches(key, held)
+    }
+
+    fn updates_by_ranges(
+        &mut self,
+        key: ItemKey,
+        held: Revision,
+        told: &ToldRanges,
+    ) -> Option<Updates> {
+        let item = self.state().items.get(&key).cloned();
+        self.log.updates_by_ranges(key, held, told, || item)
     }
 }

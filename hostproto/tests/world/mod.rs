@@ -299,6 +299,7 @@ impl World {
                 Resume::Unspecified => panic!("a welcome without a way to resume"),
             }),
             ToHost::Check(_) => self.see("check"),
+            ToHost::Ranges(_) => self.see("ranges asked for"),
             ToHost::Refused(_) => self.see("refused"),
             ToHost::Part(part) => {
                 if !part.last {
@@ -312,6 +313,7 @@ impl World {
                         Change::Removed => "removals",
                         Change::Full(_) => "full items",
                         Change::Delta { .. } => "deltas",
+                        Change::Ranges { .. } => "ranges",
                     });
                 }
             }
