@@ -65,7 +65,7 @@ pub struct Sample {
     pub hosts_behind: u64,
     /// Bytes of the deltas kept.
     pub change_log_bytes: u64,
-    /// Bytes of the encoded items kept.
+    /// What the encoded items kept take.
     pub item_cache_bytes: u64,
 }
 
