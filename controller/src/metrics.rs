@@ -78,7 +78,7 @@ pub struct Sample {
     pub items_encoded: u64,
     /// Bytes of the deltas kept.
     pub change_log_bytes: u64,
-    /// Bytes of the encoded items kept.
+    /// What the encoded items kept take.
     pub item_cache_bytes: u64,
 }
 

@@ -38,7 +38,7 @@
 //! | messages to a host (mpsc) | 1 | the session coalesces what changes |
 //! | wake of a session (notify) | 1 | nothing is lost: it is a flag |
 
-use crate::api::{AdminService, HostService, NotYet};
+use crate::api::{AdminService, HostServer, HostService, NotYet};
 use crate::error::ControllerError;
 use crate::limits::{
     ADMIN_REQUEST_BYTES_MAX, CONNECTION_STREAMS_MAX, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL,
@@ -49,8 +49,6 @@ use crate::shared::Shared;
 use crate::state::PEER_DESCRIPTOR_SET;
 use crate::state::wire::peer_server::PeerServer;
 use spanwire_adminproto::wire::admin_server::AdminServer;
-use spanwire_hostproto::limits::HOST_MESSAGE_BYTES_MAX;
-use spanwire_hostproto::wire::host_stream_server::HostStreamServer;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -71,13 +69,12 @@ pub(crate) fn spawn_server(
 ) -> Result<(Served, HealthReporter), ControllerError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     let admin = AdminServer::new(admin).max_decoding_message_size(ADMIN_REQUEST_BYTES_MAX);
-    let host = HostStreamServer::new(host).max_decoding_message_size(HOST_MESSAGE_BYTES_MAX);
     let peer = PeerServer::new(peer).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX);
     let server = mk_server()
         .add_service(health_service)
         .add_service(mk_reflection()?)
         .add_service(admin)
-        .add_service(host)
+        .add_service(HostServer::new(host))
         .add_service(peer)
         .serve_with_incoming_shutdown(mk_incoming(listener), draining.cancelled_owned());
     Ok((tokio::spawn(server), health))
@@ -92,12 +89,12 @@ pub(crate) async fn spawn_waiting_server(
 ) -> Result<Served, ControllerError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_not_serving::<AdminServer<AdminService>>().await;
-    health.set_not_serving::<HostStreamServer<HostService>>().await;
+    health.set_not_serving::<HostServer>().await;
     let server = mk_server()
         .add_service(health_service)
         .add_service(mk_reflection()?)
         .add_service(NotYet::<AdminServer<AdminService>>::new())
-        .add_service(NotYet::<HostStreamServer<HostService>>::new())
+        .add_service(NotYet::<HostServer>::new())
         .add_service(PeerServer::new(peer))
         .serve_with_incoming_shutdown(mk_incoming(listener), admitted.cancelled_owned());
     Ok(tokio::spawn(server))
@@ -142,10 +139,10 @@ pub(crate) fn spawn_health(
             let serves = standing.borrow_and_update().is_current && !draining.is_cancelled();
             if serves {
                 health.set_serving::<AdminServer<AdminService>>().await;
-                health.set_serving::<HostStreamServer<HostService>>().await;
+                health.set_serving::<HostServer>().await;
             } else {
                 health.set_not_serving::<AdminServer<AdminService>>().await;
-                health.set_not_serving::<HostStreamServer<HostService>>().await;
+                health.set_not_serving::<HostServer>().await;
             }
             if draining.is_cancelled() {
                 return;

@@ -67,7 +67,7 @@
 //! * [`source`]: what a session reads from, and its implementation over the engine.
 //! * [`controller_session`], [`host_session`]: both ends.
 //! * [`impact`]: what a transaction would cost on the wire, and do.
-//! * [`stream_codec`]: messages in gRPC's frames.
+//! * [`stream_codec`]: messages in gRPC's frames; [`frames`]: those to hosts, of shared parts.
 //! * [`staging`]: updates onto a view, whole or not at all.
 //! * [`limits`]: every bound of the protocol, in one place.
 
@@ -75,6 +75,7 @@ pub mod check;
 pub mod codec;
 pub mod controller_session;
 pub mod digest;
+pub mod frames;
 pub mod host_session;
 pub mod impact;
 pub mod limits;

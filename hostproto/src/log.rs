@@ -52,7 +52,7 @@ pub struct LogStats {
     pub delta_bytes: u64,
     /// Full items kept.
     pub fulls: u64,
-    /// Bytes of the full items kept.
+    /// What the full items kept count for: their bytes, and what it takes to keep each.
     pub full_bytes: u64,
     /// Updates by ranges encoded since the start.
     pub ranges_encoded: u64,
@@ -191,7 +191,7 @@ impl ChangeLog {
     }
 
     /// The encoded full item, from the cache, or from `item`, which is asked only if it is not
-    /// there. `None` if `item` gives none.
+    /// there. What only one host can have is not kept. `None` if `item` gives none.
     pub fn full(
         &mut self,
         key: ItemKey,
@@ -204,7 +204,10 @@ impl ChangeLog {
         let VersionedItem { version, item } = item()?;
         let full = encode_full(key, version, &item);
         self.stats.fulls_encoded += 1;
-        self.stats.fulls_evicted += self.cache.insert(key, version, full.clone());
+        // One host has a port, and asks for it once: it would only take the place of what many ask for.
+        if !matches!(key, ItemKey::Port(_)) {
+            self.stats.fulls_evicted += self.cache.insert(key, version, full.clone());
+        }
         Some((version, full))
     }
 

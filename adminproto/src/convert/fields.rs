@@ -130,13 +130,18 @@ pub(super) fn from_refs(references: &[ObjectRef]) -> Vec<wire::ObjectRef> {
     references.iter().map(from_ref).collect()
 }
 
-/// Converts the entries of a list, each with its path.
-pub(super) fn to_list<W, M, C: FromIterator<M>>(
+/// Converts the entries of a list, each with its path. The list takes no more room than it needs: most
+/// have one entry, and are kept by the hundred thousand.
+pub(super) fn to_list<W, M>(
     entries: &[W],
     path: &Path<'_>,
     convert: impl Fn(&W, &Path<'_>) -> Result<M>,
-) -> Result<C> {
-    entries.iter().enumerate().map(|(n, entry)| convert(entry, &path.index(n))).collect()
+) -> Result<Vec<M>> {
+    let mut list = Vec::with_capacity(entries.len());
+    for (n, entry) in entries.iter().enumerate() {
+        list.push(convert(entry, &path.index(n))?);
+    }
+    Ok(list)
 }
 
 #[expect(clippy::ptr_arg)] // takes the entries of repeated fields as they are

@@ -111,9 +111,11 @@ fn to_selector_term(term: &wire::SelectorTerm, path: &Path<'_>) -> Result<GroupT
                 "all_projects is set, and projects are listed: keep one of the two",
             )));
         }
-        (false, false) => ProjectScope::Listed(to_list(projects, &listed, |project, path| {
-            to_name("project", project, path)
-        })?),
+        (false, false) => {
+            let projects =
+                to_list(projects, &listed, |project, path| to_name("project", project, path))?;
+            ProjectScope::Listed(projects.into_iter().collect())
+        }
     };
     Ok(GroupTerm::Selector { selector: to_selector(selector, &path.field("selector"))?, projects })
 }

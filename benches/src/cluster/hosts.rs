@@ -344,6 +344,10 @@ fn count(host: &Host, held: &HostView, endpoint: &str, message: &wire::Controlle
 
 /// True if an update brings nothing: its item is held in that version, or a later one.
 fn is_held(held: &HostView, update: &[u8]) -> bool {
+    // A host that begins holds nothing, and has much to decode.
+    if held.items.is_empty() {
+        return false;
+    }
     let Ok(update) = decode_update(update) else { return false };
     let item = held.items.get(&update.key);
     match update.change {

@@ -25,6 +25,7 @@ mod backup;
 mod check;
 mod cluster;
 mod host;
+mod host_server;
 mod host_streams;
 mod impact;
 mod lint;
@@ -39,6 +40,7 @@ mod watch;
 mod write;
 
 pub use host::HostService;
+pub use host_server::HostServer;
 pub use not_yet::NotYet;
 
 use crate::core::CoreHandle;

@@ -23,6 +23,7 @@ use crate::state::{self, Members, RequestId, Restored, prepare, wire};
 use crate::telemetry;
 use prost::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType, MessageType, Snapshot};
+use spanwire_topology::model::Sharing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,6 +55,8 @@ pub struct Replica<S: LogStore> {
     now: Now,
     /// Proposals since the last write, and their bytes.
     batch: (usize, usize),
+    /// What the resources of entries have in common.
+    sharing: Sharing,
     /// Set when this replica learned that it is no member any more.
     removed: Option<String>,
 }
@@ -100,6 +103,7 @@ impl<S: LogStore> Replica<S> {
             tried_with: (0, 0),
             now: Now::default(),
             batch: (0, 0),
+            sharing: Sharing::default(),
             removed: None,
         };
         replica.process_members();
@@ -341,7 +345,10 @@ impl<S: LogStore> Replica<S> {
         for entry in entries {
             self.snapshotter.process_entry(entry);
             if entry.get_entry_type() == EntryType::EntryNormal {
-                prepared.extend(prepare(entry)?);
+                prepared.extend(prepare(entry)?.map(|mut entry| {
+                    entry.share(&mut self.sharing);
+                    entry
+                }));
             } else {
                 self.apply_members(entry)?;
             }

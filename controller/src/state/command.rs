@@ -8,7 +8,7 @@ use prost::Message;
 use raft::eraftpb::Entry;
 use spanwire_adminproto::convert::{self, ConvertError};
 use spanwire_topology::engine::Refusal;
-use spanwire_topology::model::{Operation, Revision, Transaction};
+use spanwire_topology::model::{Operation, Revision, Sharing, Transaction};
 use std::sync::Arc;
 use tonic::Status;
 
@@ -80,6 +80,18 @@ pub struct Prepared {
     pub since: Revision,
     /// What it changes, or why it cannot be applied.
     pub transaction: Result<Transaction, Rejection>,
+}
+
+impl Prepared {
+    /// Puts texts and labels that earlier entries brought in place of equal ones of this one.
+    pub fn share(&mut self, sharing: &mut Sharing) {
+        let operations = self.transaction.iter_mut().flat_map(|t| &mut t.operations);
+        for operation in operations {
+            if let Operation::Put { resource, .. } = operation {
+                sharing.share(resource);
+            }
+        }
+    }
 }
 
 /// An entry that this release cannot make sense of. The replica must stop: skipping it would make

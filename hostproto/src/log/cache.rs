@@ -1,4 +1,6 @@
 //! Encoded full items within a bound; the least recently used are dropped first.
+//!
+//! Most items are small, so that the bound counts what it takes to keep them as well.
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
@@ -6,6 +8,14 @@ use hashbrown::HashMap;
 use spanwire_topology::model::Revision;
 use spanwire_topology::view::ItemKey;
 use std::collections::BTreeMap;
+
+/// What an item takes besides its bytes: its places in both tables, and what counts who shares it.
+pub(super) const ENTRY_BYTES: usize = 192;
+
+/// What an item of so many bytes counts for.
+fn weight(bytes: &Bytes) -> usize {
+    bytes.len() + ENTRY_BYTES
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -63,11 +73,11 @@ impl FullCache {
     /// is not kept.
     pub(super) fn insert(&mut self, key: ItemKey, version: Revision, bytes: Bytes) -> u64 {
         self.forget(key);
-        if bytes.len() > self.bytes_max {
+        if weight(&bytes) > self.bytes_max {
             return 0;
         }
         self.clock += 1;
-        self.bytes += bytes.len();
+        self.bytes += weight(&bytes);
         self.by_use.insert(self.clock, key);
         self.entries.insert(key, Entry { version, bytes, used: self.clock });
         let mut evicted = 0;
@@ -82,11 +92,11 @@ impl FullCache {
     pub(super) fn forget(&mut self, key: ItemKey) {
         if let Some(entry) = self.entries.remove(&key) {
             self.by_use.remove(&entry.used);
-            self.bytes -= entry.bytes.len();
+            self.bytes -= weight(&entry.bytes);
         }
     }
 
-    /// How many items there are, and their bytes.
+    /// How many items there are, and what they count for.
     pub(super) fn size(&self) -> (usize, usize) {
         (self.entries.len(), self.bytes)
     }

@@ -148,12 +148,22 @@ fn full_items_are_encoded_once() {
 }
 
 #[test]
+fn what_only_one_host_has_is_not_kept() {
+    // What the item says does not matter here, only what it is of.
+    let item = || Some(VersionedItem { version: 5, item: Arc::new(Item::Shard(Vec::new())) });
+    let mut log = ChangeLog::default();
+    assert!(log.full(ItemKey::Port(Uid(1)), item).is_some());
+    assert!(log.full(ItemKey::Policy(Uid(1)), item).is_some());
+    assert_eq!((log.stats().fulls_encoded, log.stats().fulls), (2, 1));
+}
+
+#[test]
 fn the_least_used_full_items_go_first() {
     let item = || {
         let item = Arc::new(Item::Shard(vec![address(1)]));
         Some(VersionedItem { version: 1, item })
     };
-    let one = log_entry_len();
+    let one = log_entry_len() + cache::ENTRY_BYTES;
     let mut log = ChangeLog::new(0, 2 * one);
     log.full(shard(1), item);
     log.full(shard(2), item);

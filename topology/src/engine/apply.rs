@@ -249,7 +249,7 @@ impl Engine {
             None => self.occupy(key.kind, object.clone()),
         };
         self.enter(journal, key.kind, slot);
-        let project = self.names.insert(key.kind, &key.project, &key.name, slot).clone();
+        let project = self.names.insert(key.kind, &key.project, &key.name, slot).0.clone();
         self.object_mut(key.kind, slot).resource.metadata.project = project;
         self.uids.insert(object.uid, (key.kind, slot));
         slot

@@ -2,6 +2,7 @@
 
 use super::api::{Object, Refusal};
 use super::journal::Journal;
+use super::restore::Loading;
 use super::state::Engine;
 use crate::model::{Resource, Revision, Uid};
 
@@ -15,20 +16,19 @@ impl Engine {
     /// in files is not. It must be valid as a whole: resources may refer to one another in any
     /// order.
     pub fn load(resources: impl IntoIterator<Item = Resource>) -> Result<Engine, Refusal> {
-        let mut engine = Engine::new();
-        let objects: Vec<Object> = resources
-            .into_iter()
-            .zip(1..)
-            .map(|(resource, uid)| Object {
-                uid: Uid(uid),
+        let mut loading = Loading::default();
+        let mut last_uid = 0;
+        loading.take(resources.into_iter().map(|resource| {
+            last_uid += 1;
+            Object {
+                uid: Uid(last_uid),
                 created_revision: LOADED_REVISION,
                 revision: LOADED_REVISION,
                 resource,
-            })
-            .collect();
-        let depths = engine.check_state(&objects)?;
-        engine.last_uid = objects.len() as u64;
-        engine.load_objects(objects, &depths, &Journal::default())?;
+            }
+        }))?;
+        let mut engine = loading.link(&Journal::default())?;
+        engine.last_uid = last_uid;
         for (key, _) in engine.versions() {
             engine.set_version(key, LOADED_REVISION);
         }

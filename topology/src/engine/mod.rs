@@ -56,7 +56,8 @@ pub use impact::{
     VerdictReport,
 };
 pub use path::{Hop, PATH_NODES_MAX, Path, PathEnd, PathLink};
-pub use snapshot::{Snapshot, SnapshotError};
+pub use restore::Loading;
+pub use snapshot::{Snapshot, SnapshotEnd, SnapshotError};
 pub use state::Engine;
 pub use verdict::{
     Decider, ExplainedVerdict, HostDecision, MatchedEntry, MatchedPeer, Membership, MembershipStep,

@@ -37,8 +37,15 @@ impl Names {
         project.slots[kind as usize].get(name).copied()
     }
 
-    /// Enters an object's name. Returns the one copy of its project's name that all objects share.
-    pub(super) fn insert(&mut self, kind: Kind, project: &Text, name: &Text, slot: u32) -> &Text {
+    /// Enters an object's name. Returns the one copy of its project's name that all objects share, and
+    /// whether the name is new.
+    pub(super) fn insert(
+        &mut self,
+        kind: Kind,
+        project: &Text,
+        name: &Text,
+        slot: u32,
+    ) -> (&Text, bool) {
         let id = match self.by_name.get(project) {
             Some(&id) => id,
             None => {
@@ -53,10 +60,11 @@ impl Names {
             }
         };
         let project = &mut self.projects[id];
-        if project.slots[kind as usize].insert(name.clone(), slot).is_none() {
+        let is_new = project.slots[kind as usize].insert(name.clone(), slot).is_none();
+        if is_new {
             project.objects += 1;
         }
-        &project.name
+        (&project.name, is_new)
     }
 
     /// The copy of a project's name that its objects share; the one given, if it has none yet.

@@ -222,21 +222,15 @@ impl Engine {
         Ok(preparation)
     }
 
-    /// Checks the objects of a whole state, for an empty engine, as those of a transaction are
-    /// checked. Returns the depths of the groups that refer to others.
-    pub(super) fn check_state(&self, objects: &[Object]) -> Result<Map<ObjectKey, u32>, Refusal> {
-        let mut overlay = Overlay::new(self, objects.len());
-        for object in objects {
-            if !overlay.add(Named::Put(&object.resource), None) {
-                return Err(Refusal::NamedTwice { key: object.resource.key() });
-            }
-        }
+    /// Checks what the objects of a whole state, all of which have their slots, say of one another, as
+    /// it is checked for those of a transaction. Returns the depths of the groups that refer to others.
+    pub(super) fn check_loaded(&self) -> Result<Map<ObjectKey, u32>, Refusal> {
+        let overlay = Overlay::new(self, 0);
         let mut nested = Vec::new();
         // Ports of one switch or host mostly share the texts that name it, and where the texts lie
         // says that they are the same without looking at them.
         let mut known: Set<(Kind, *const u8, *const u8)> = Set::default();
-        for Object { resource, .. } in objects {
-            check_resource(resource)?;
+        for Object { resource, .. } in self.objects() {
             let mut is_new = false;
             resource.spec.visit_references(&mut |kind, project, name| {
                 is_new |= known.insert((kind, project.as_ptr(), name.as_ptr()));
@@ -445,7 +439,7 @@ fn too_deep(key: &ObjectKey) -> Refusal {
 }
 
 /// The rules that concern one resource alone.
-fn check_resource(resource: &Resource) -> Result<(), Refusal> {
+pub(super) fn check_resource(resource: &Resource) -> Result<(), Refusal> {
     let invalid = |problem: String| Err(Refusal::Invalid { key: resource.key(), problem });
     let Metadata { project, name, .. } = &resource.metadata;
     if resource.spec.kind().is_fleet_wide() && **project != *SYSTEM_PROJECT {

@@ -4,7 +4,7 @@
 //! revisions, the identities of domains, and the versions of items.
 
 use super::api::Object;
-use super::journal::Journal;
+use super::restore::Loading;
 use super::state::Engine;
 use crate::model::{Kind, Revision, Uid, Vni};
 use crate::view::ItemKey;
@@ -76,53 +76,59 @@ impl Engine {
     /// An engine in the state of a snapshot. Its projections are, byte for byte, those of the
     /// engine the snapshot was taken of.
     pub fn import(snapshot: Snapshot) -> Result<Engine, SnapshotError> {
-        let mut engine = Engine::new();
-        // The same checks as for a transaction: a snapshot is input like any other.
-        let refused = |refusal: super::Refusal| SnapshotError(refusal.to_string());
-        let depths = engine.check_state(&snapshot.objects).map_err(refused)?;
-        let mut uids: Vec<Uid> = snapshot.objects.iter().map(|object| object.uid).collect();
-        uids.sort_unstable();
-        if uids.windows(2).any(|pair| pair[0] == pair[1])
-            || uids.last().is_some_and(|uid| uid.0 > snapshot.last_uid)
-        {
-            return Err(SnapshotError("two objects have one uid, or one was never given".into()));
+        let Snapshot { revision, last_uid, last_vni, objects, vnis, versions } = snapshot;
+        let mut loading = Loading::default();
+        loading.take(objects).map_err(|refusal| SnapshotError(refusal.to_string()))?;
+        loading.finish(SnapshotEnd { revision, last_uid, last_vni, vnis, versions })
+    }
+}
+
+/// What a [`Snapshot`] has besides its objects.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SnapshotEnd {
+    /// The revision of the last transaction.
+    pub revision: Revision,
+    /// The last uid given out.
+    pub last_uid: u64,
+    /// The last VNI given out.
+    pub last_vni: u32,
+    /// The VNI of the domain of each switch and router.
+    pub vnis: Vec<(Uid, Vni)>,
+    /// The versions of all items.
+    pub versions: Vec<(ItemKey, Revision)>,
+}
+
+impl SnapshotEnd {
+    /// Each switch and router has a VNI, which is one that is given out; nothing else has.
+    pub(super) fn check_vnis(&self, engine: &Engine) -> Result<(), SnapshotError> {
+        let wrong = |problem: String| Err(SnapshotError(problem));
+        let switches = engine.switches.iter().map(|(_, switch)| switch.object.uid);
+        let routers = engine.routers.iter().map(|(_, router)| router.object.uid);
+        let mut nodes: Vec<Uid> = switches.chain(routers).collect();
+        let mut named: Vec<Uid> = self.vnis.iter().map(|&(uid, _)| uid).collect();
+        nodes.sort_unstable();
+        named.sort_unstable();
+        if nodes != named {
+            return wrong("the switches and routers are not those that have a VNI".to_owned());
         }
-        check_vnis(&snapshot.objects, &snapshot.vnis)?;
-        let mut identities = Journal::default();
-        identities.vnis.extend(snapshot.vnis);
-        engine.load_objects(snapshot.objects, &depths, &identities).map_err(refused)?;
-        engine.last_uid = snapshot.last_uid;
-        for (key, version) in snapshot.versions {
+        match self.vnis.iter().find(|(_, vni)| vni.0 == 0 || *vni > Vni::MAX) {
+            Some((uid, vni)) => wrong(format!("{vni}, of the object with uid {uid}, is no VNI")),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives an engine with the objects what history decided.
+    pub(super) fn complete(self, mut engine: Engine) -> Result<Engine, SnapshotError> {
+        engine.last_uid = self.last_uid;
+        for (key, version) in self.versions {
             engine.set_version(key, version);
         }
-        engine.revision = snapshot.revision;
-        engine.last_vni = snapshot.last_vni;
+        engine.revision = self.revision;
+        engine.last_vni = self.last_vni;
         engine.release_dead_domains();
         if engine.vnis.len() != engine.domains.iter().count() {
             return Err(SnapshotError("two routing domains have one VNI".into()));
         }
         Ok(engine)
-    }
-}
-
-/// Each switch and router has a VNI, which is one that is given out; nothing else has.
-fn check_vnis(objects: &[Object], vnis: &[(Uid, Vni)]) -> Result<(), SnapshotError> {
-    let wrong = |problem: String| Err(SnapshotError(problem));
-    let mut nodes: Vec<Uid> = objects
-        .iter()
-        .filter(|object| {
-            matches!(object.resource.spec.kind(), Kind::LogicalSwitch | Kind::LogicalRouter)
-        })
-        .map(|object| object.uid)
-        .collect();
-    let mut named: Vec<Uid> = vnis.iter().map(|&(uid, _)| uid).collect();
-    nodes.sort_unstable();
-    named.sort_unstable();
-    if nodes != named {
-        return wrong("the switches and routers are not those that have a VNI".to_owned());
-    }
-    match vnis.iter().find(|(_, vni)| vni.0 == 0 || *vni > Vni::MAX) {
-        Some((uid, vni)) => wrong(format!("{vni}, of the object with uid {uid}, is no VNI")),
-        None => Ok(()),
     }
 }

@@ -312,6 +312,24 @@ impl Engine {
         }
     }
 
+    /// All objects, kind by kind in the order of [`Kind::ALL`].
+    pub(super) fn objects(&self) -> impl Iterator<Item = &Object> {
+        let hosts = self.hosts.iter().map(|(_, host)| &host.object);
+        let switches = self.switches.iter().map(|(_, switch)| &switch.object);
+        let routers = self.routers.iter().map(|(_, router)| &router.object);
+        let ports = self.ports.iter().map(|(_, port)| &port.object);
+        let groups = self.groups.iter().map(|(_, group)| &group.object);
+        let services = self.services.iter().map(|(_, service)| &service.object);
+        let policies = self.policies.iter().map(|(_, policy)| &policy.object);
+        hosts
+            .chain(switches)
+            .chain(routers)
+            .chain(ports)
+            .chain(groups)
+            .chain(services)
+            .chain(policies)
+    }
+
     pub(super) fn object_mut(&mut self, kind: Kind, slot: u32) -> &mut Object {
         match kind {
             Kind::Host => &mut self.hosts[HostId(slot)].object,

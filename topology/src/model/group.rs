@@ -88,7 +88,7 @@ impl CidrBlock {
 ///
 /// Union, intersection and difference work on the two parts separately: a port is not a member
 /// of a group because its address lies in one of the group's blocks.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct GroupSpec {
     /// The terms whose union the ports are.
     pub terms: Vec<GroupTerm>,

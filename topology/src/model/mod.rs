@@ -13,6 +13,7 @@ mod policy;
 mod resource;
 mod selector;
 mod service;
+mod sharing;
 mod transaction;
 
 pub use address::{AddressBlocks, Mac, MacError};
@@ -38,4 +39,5 @@ pub use selector::{Requirement, Selector, SelectorError};
 pub use service::{
     IcmpVersion, PortRange, SERVICE_SIZE_MAX, ServiceEntry, ServiceSpec, TransportProtocol,
 };
+pub use sharing::Sharing;
 pub use transaction::{Operation, TRANSACTION_OPERATIONS_MAX, Transaction};

@@ -114,6 +114,11 @@ impl Selector {
         &self.requirements
     }
 
+    /// The requirements, to put equal texts in place of theirs.
+    pub(super) fn requirements_mut(&mut self) -> &mut [Requirement] {
+        &mut self.requirements
+    }
+
     /// True if the labels meet every requirement.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.requirements.iter().all(|requirement| requirement.matches(labels))

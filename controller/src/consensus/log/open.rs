@@ -17,7 +17,7 @@ pub(super) const DATABASE: &str = "log.redb";
 const DATABASE_UNFINISHED: &str = "log.tmp";
 
 /// Memory for the database's pages. The log is read from its end, and that is kept besides.
-const PAGE_CACHE_BYTES: usize = 32 << 20;
+const PAGE_CACHE_BYTES: usize = 8 << 20;
 
 /// The files of a log.
 pub(super) struct Opened {

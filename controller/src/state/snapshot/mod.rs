@@ -10,7 +10,7 @@ use prost::Message;
 use spanwire_adminproto::convert;
 use spanwire_topology::Engine;
 use spanwire_topology::engine::{self, Object};
-use spanwire_topology::model::{Revision, Spec, Uid, Vni};
+use spanwire_topology::model::{Revision, Sharing, Spec, Uid, Vni};
 use spanwire_topology::view::ItemKey;
 use wire::snapshot_record::Record;
 
@@ -189,6 +189,7 @@ pub fn restore(bytes: &[u8]) -> Result<Restored, SnapshotError> {
 struct Reader {
     snapshot: engine::Snapshot,
     ports: PortsReader,
+    sharing: Sharing,
     members: Members,
     requests: EndedRequests,
     applied_index: Option<u64>,
@@ -241,8 +242,9 @@ impl Reader {
         resource: &spanwire_adminproto::wire::Resource,
     ) -> Result<(), SnapshotError> {
         let status = resource.status.ok_or_else(|| self.malformed("an object has no status"))?;
-        let resource =
+        let mut resource =
             convert::to_resource(resource).map_err(|error| self.malformed(&error.to_string()))?;
+        self.sharing.share(&mut resource);
         self.snapshot.objects.push(Object {
             uid: Uid(status.uid),
             created_revision: status.created_revision,
