@@ -72,6 +72,7 @@ fn mk_shared(hosts: usize) -> Shared {
             agent_version: String::new(),
             datapath: String::new(),
             check_version: 0,
+            ranges_version: 0,
         };
         shared.publisher.connect(&mut engine, hello, 0).unwrap();
     }
