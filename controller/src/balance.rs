@@ -5,7 +5,7 @@
 //! * [`Balance`]: the decision, without a clock. So the same code runs in a controller and in a
 //!   simulator.
 //! * [`Loads`]: what the other replicas said of their hosts.
-//! * [`run`]: what runs the decision in a controller.
+//! * `run`: what runs the decision in a controller.
 
 mod loads;
 mod run;

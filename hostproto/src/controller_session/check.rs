@@ -108,7 +108,7 @@ impl Checks {
 
 impl ControllerSession {
     /// Asks for a check of the contents that the host holds (guarantee G13): as soon as it has all that
-    /// it was sent. Returns the number that the [report](SessionStatus::last_check) will have, or a later
+    /// it was sent. Returns the number that the [report](super::SessionStatus::last_check) will have, or a later
     /// one. It begins after this, whatever check is under way.
     ///
     /// # Errors

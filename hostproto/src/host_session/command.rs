@@ -39,7 +39,7 @@ pub enum HostCommand {
     /// Send a message to the controller.
     Send(wire::HostMessage),
     /// Keep the new view, put it into the datapath, and then call
-    /// [`HostSession::process_applied`]. With nothing in `changed`, only the revision moves.
+    /// [`HostSession::process_applied`](super::HostSession::process_applied). With nothing in `changed`, only the revision moves.
     Apply(ViewChange),
     /// The controller refused the host: close the stream and connect again later, elsewhere if
     /// there is an elsewhere.
