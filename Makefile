@@ -2,7 +2,7 @@
 # test    every test
 # verify  what must hold before a change goes in: format, lints, each crate alone, tests, planted
 #         bugs found, docs, benches build, instructions of the hot paths are as they were, fuzz
-#         targets run 20 s each. CI runs this and nothing else.
+#         targets run a minute each. CI runs this and nothing else.
 # histories
 #         the long run of the engine's oracle: HISTORIES random histories, SEED to repeat a run
 # sim     the long run of the cluster simulator: as long as it is let, or SEEDS seeds; SEED for one
@@ -25,7 +25,7 @@ CARGO ?= cargo
 CRATES := topology oracle manifest adminproto hostproto controller agent import lab cli benches \
   simulator tests
 # Seconds to each fuzz target.
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 60
 # Histories of the long run; `make verify` runs 200.
 HISTORIES ?= 10000
 # Seeds of the long run of the simulator; without end if empty.

@@ -81,13 +81,25 @@ impl Standing {
     /// True if nothing is to be told of. Asked after every entry, so members are the same if nobody has
     /// made them anew.
     pub(crate) fn is_same(&self, other: &Standing) -> bool {
-        let of = |standing: &Standing| {
-            let Standing { replica_id, role, leader, term, applied_index, .. } = *standing;
-            (replica_id, role, leader, term, applied_index)
-        };
-        of(self) == of(other)
-            && (self.committed_index, self.is_current) == (other.committed_index, other.is_current)
-            && Arc::ptr_eq(&self.membership, &other.membership)
+        // Taken apart whole, so that a field that is added is not forgotten here.
+        let Standing {
+            replica_id,
+            role,
+            leader,
+            term,
+            applied_index,
+            committed_index,
+            is_current,
+            membership,
+        } = self;
+        Arc::ptr_eq(membership, &other.membership)
+            && *replica_id == other.replica_id
+            && *role == other.role
+            && *leader == other.leader
+            && *term == other.term
+            && *applied_index == other.applied_index
+            && *committed_index == other.committed_index
+            && *is_current == other.is_current
     }
 }
 

@@ -35,6 +35,8 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const OUTBOX: usize = 16;
 /// Hosts that connect at the same time when a fleet starts.
 const STARTING: usize = 50;
+/// More than the key and the flag of a removal take; an update that is longer has content.
+const REMOVAL_BYTES_MAX: usize = 64;
 /// The pause between two looks at a fleet.
 const LOOK_WAIT: Duration = Duration::from_millis(5);
 
@@ -344,8 +346,8 @@ fn count(host: &Host, held: &HostView, endpoint: &str, message: &wire::Controlle
 
 /// True if an update brings nothing: its item is held in that version, or a later one.
 fn is_held(held: &HostView, update: &[u8]) -> bool {
-    // A host that begins holds nothing, and has much to decode.
-    if held.items.is_empty() {
+    // A host that begins holds nothing, and has much to decode: all of it is news but for a removal.
+    if held.items.is_empty() && update.len() > REMOVAL_BYTES_MAX {
         return false;
     }
     let Ok(update) = decode_update(update) else { return false };
