@@ -13,7 +13,7 @@ const STARTS_FILE: &str = "agent.starts";
 #[derive(Debug)]
 pub(crate) struct StateDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// Which agent this is, and how often it was started.
@@ -51,7 +51,7 @@ impl StateDir {
         lock.set_len(0)
             .and_then(|()| lock.write_all(std::process::id().to_string().as_bytes()))
             .map_err(failed("could not write", &lock_path))?;
-        Ok(StateDir { path: path.to_owned(), _lock: lock })
+        Ok(StateDir { path: path.to_owned(), lock })
     }
 
     /// Where the directory is.
@@ -92,6 +92,16 @@ impl StateDir {
     }
 }
 
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        // Closing the file gives the lock back only once nobody else has it open, and a child that
+        // another thread has forked has, until it executes its program (flock(2)).
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(directory = %self.path.display(), %error, "giving the lock back");
+        }
+    }
+}
+
 impl Starts {
     fn to_text(self) -> String {
         format!("{:016x} {}\n", self.instance, self.count)
@@ -113,6 +123,17 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreE
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_directory_is_given_back_although_a_child_has_the_file_open() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = StateDir::take(root.path()).unwrap();
+        let inherited = directory.lock.try_clone().unwrap();
+        assert!(matches!(StateDir::take(root.path()), Err(StoreError::InUse { .. })));
+        drop(directory);
+        StateDir::take(root.path()).unwrap();
+        drop(inherited);
+    }
 
     #[test]
     fn starts_are_counted_and_damage_makes_another_instance() {

@@ -242,14 +242,17 @@ pub fn list() -> Result<Vec<String>, LabError> {
 /// that happens.
 #[derive(Debug)]
 pub(crate) struct LabLock {
-    _file: File,
+    file: File,
 }
 
 impl LabLock {
     /// Takes the lock, and makes the directory of the lab for that.
     pub(crate) fn take(lab: &str) -> Result<LabLock, LabError> {
-        let directory = directory(lab);
-        fs::create_dir_all(&directory)
+        LabLock::take_in(&directory(lab), lab)
+    }
+
+    fn take_in(directory: &Path, lab: &str) -> Result<LabLock, LabError> {
+        fs::create_dir_all(directory)
             .map_err(LabError::io(format!("making {}", directory.display())))?;
         let path = directory.join(LOCK_FILE);
         let action = format!("locking {}", path.display());
@@ -278,6 +281,33 @@ impl LabLock {
         file.set_len(0)
             .and_then(|()| file.write_all(std::process::id().to_string().as_bytes()))
             .map_err(LabError::io(action))?;
-        Ok(LabLock { _file: file })
+        Ok(LabLock { file })
+    }
+}
+
+impl Drop for LabLock {
+    fn drop(&mut self) {
+        // Closing the file gives the lock back only once nobody else has it open, and a child that
+        // another thread has forked has, until it executes its program (flock(2)).
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "giving the lock of a lab back");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lab_is_given_back_although_a_child_has_the_file_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = LabLock::take_in(directory.path(), "l").unwrap();
+        let inherited = lock.file.try_clone().unwrap();
+        let again = LabLock::take_in(directory.path(), "l");
+        assert!(matches!(again, Err(LabError::Busy { .. })), "{again:?}");
+        drop(lock);
+        LabLock::take_in(directory.path(), "l").unwrap();
+        drop(inherited);
     }
 }
