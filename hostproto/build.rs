@@ -16,6 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         // Updates are encoded once and shared by all hosts that take them.
         .bytes(".")
+        // Who has a connection brings it: nothing in here opens one.
+        .build_transport(false)
         .codec_path("crate::stream_codec::StreamCodec")
         .compile_fds(descriptors)?;
     Ok(())

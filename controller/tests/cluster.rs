@@ -289,8 +289,7 @@ async fn a_controller_that_waits_says_so_and_one_that_serves_is_not_admitted() {
     let hosts = client.hosts(peer_wire::HostsRequest::default()).await.unwrap_err();
     assert_eq!(hosts.code(), Code::FailedPrecondition);
     // A client that knows others as well is to go on with them.
-    let url = format!("http://{address}");
-    let mut admin = wire::admin_client::AdminClient::connect(url).await.unwrap();
+    let mut admin = wire::admin_client::AdminClient::new(common::open(address).await);
     let refused = apply(&mut admin, network()).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
     assert_eq!(refused.metadata().get("spanwire-outcome").unwrap(), "not-applied");

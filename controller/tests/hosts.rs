@@ -310,8 +310,8 @@ async fn a_rejection_names_the_object_until_it_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_opens_a_thousand_streams_is_stopped_and_holds_up_nobody() {
     let (_root, controller, mut client, _) = start_with_network().await;
-    let url = format!("http://{}", controller.address());
-    let mut hostile = host_wire::host_stream_client::HostStreamClient::connect(url).await.unwrap();
+    let channel = common::open(controller.address()).await;
+    let mut hostile = host_wire::host_stream_client::HostStreamClient::new(channel);
     // None of them ever says hello.
     let silent = || {
         let (outbound, messages) = tokio::sync::mpsc::channel::<host_wire::HostMessage>(1);
@@ -353,8 +353,8 @@ async fn a_host_that_opens_a_thousand_streams_is_stopped_and_holds_up_nobody() {
 async fn a_host_that_does_not_read_holds_up_nobody() {
     let (_root, controller, mut client, _) = start_with_network().await;
     // Says hello, and then neither reads nor acknowledges.
-    let url = format!("http://{}", controller.address());
-    let mut stalled = host_wire::host_stream_client::HostStreamClient::connect(url).await.unwrap();
+    let channel = common::open(controller.address()).await;
+    let mut stalled = host_wire::host_stream_client::HostStreamClient::new(channel);
     let (outbound, messages) = tokio::sync::mpsc::channel(1);
     let hello = host_wire::Hello {
         protocol_version: PROTOCOL_VERSION,
@@ -454,8 +454,8 @@ async fn hosts_that_cannot_be_checked_are_told_why() {
     let status = check_host(&mut client, "nobody").await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::NotFound);
     // An agent of a release before there were checks.
-    let url = format!("http://{}", controller.address());
-    let mut agent = host_wire::host_stream_client::HostStreamClient::connect(url).await.unwrap();
+    let channel = common::open(controller.address()).await;
+    let mut agent = host_wire::host_stream_client::HostStreamClient::new(channel);
     let (outbound, messages) = tokio::sync::mpsc::channel(1);
     let hello = host_wire::Hello {
         protocol_version: PROTOCOL_VERSION,

@@ -22,6 +22,7 @@ mod load;
 mod process;
 mod raw;
 mod saved;
+mod scenarios;
 
 pub(crate) use admin::{Client, Numbered, Writer, connect, mk_apply};
 pub(crate) use controllers::Controllers;
@@ -33,6 +34,7 @@ pub(crate) use load::{Measured, OpenLoop, Write, close_loop, latencies, open_loo
 pub(crate) use process::spanwire;
 pub(crate) use raw::RawFanOut;
 pub(crate) use saved::save_metro;
+pub(crate) use scenarios::run;
 
 use clap::Args;
 use std::future::Future;

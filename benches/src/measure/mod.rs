@@ -5,7 +5,6 @@ mod bound;
 mod memory;
 mod percentiles;
 mod report;
-mod saved;
 mod stopwatch;
 mod table;
 mod views;
@@ -16,7 +15,6 @@ pub(crate) use memory::{
 };
 pub(crate) use percentiles::Percentiles;
 pub(crate) use report::{Report, ratio, rounded};
-pub(crate) use saved::Saved;
 pub(crate) use stopwatch::{Spent, Stopwatch};
 pub(crate) use table::to_markdown;
 pub(crate) use views::Views;

@@ -146,8 +146,7 @@ impl Cluster {
     }
 
     pub async fn client(&self, id: u64) -> Client {
-        let url = format!("http://{}", self.address(id));
-        AdminClient::connect(url).await.expect("connects")
+        AdminClient::new(super::open(self.address(id)).await)
     }
 
     /// Takes a controller out, to be stopped.

@@ -112,7 +112,7 @@ async fn run(
     published: watch::Sender<State>,
     rejections: Arc<Mutex<Vec<Rejection>>>,
 ) -> Option<(Reason, String)> {
-    let mut client = HostStreamClient::connect(format!("http://{address}")).await.unwrap();
+    let mut client = HostStreamClient::new(super::open(address).await);
     let (outbound, messages) = mpsc::channel(64);
     let inbound = client.subscribe(ReceiverStream::new(messages)).await.unwrap();
     let mut inbound = inbound.into_inner();
@@ -151,7 +151,7 @@ pub async fn say(
     address: SocketAddr,
     message: wire::HostMessage,
 ) -> Vec<wire::controller_message::Message> {
-    let mut client = HostStreamClient::connect(format!("http://{address}")).await.unwrap();
+    let mut client = HostStreamClient::new(super::open(address).await);
     let (outbound, messages) = mpsc::channel(1);
     outbound.send(message).await.unwrap();
     let inbound = client.subscribe(ReceiverStream::new(messages)).await.unwrap();

@@ -24,10 +24,10 @@ use spanwire_topology::model::{
     LogicalPortSpec, LogicalSwitchSpec, Mac, ObjectKey, ObjectRef, Peer, PortAttachment,
     ProjectScope, Resource, Rule, SecurityPolicySpec, Selector, Spec,
 };
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,9 +51,14 @@ pub fn mk_config(data_dir: &Path) -> Config {
     Config { listen: "127.0.0.1:0".parse().unwrap(), ..Config::new(data_dir) }
 }
 
+/// A connection to a controller, for any of its services.
+pub async fn open(address: SocketAddr) -> Channel {
+    let endpoint = Endpoint::new(format!("http://{address}")).unwrap();
+    endpoint.connect().await.expect("connects")
+}
+
 pub async fn connect(controller: &RunningController) -> Client {
-    let url = format!("http://{}", controller.address());
-    let client = AdminClient::connect(url).await.expect("connects");
+    let client = AdminClient::new(open(controller.address()).await);
     client.max_decoding_message_size(usize::MAX)
 }
 

@@ -1,9 +1,9 @@
 //! Hosts that all connect at the same moment.
 
-use super::super::targets::{Target, Targets};
 use super::{CONTROLLER, SETTLE, Scene};
 use crate::cluster::{ClusterOptions, Fleet};
 use crate::measure::Report;
+use crate::scenarios::targets::{Target, Targets};
 use spanwire_topology::{Resource, Spec};
 use std::time::Instant;
 

@@ -1,9 +1,9 @@
 //! What a host costs that is connected and has nothing to do.
 
-use super::super::targets::{Target, Targets};
 use super::{CONTROLLER, SETTLE, Scene};
 use crate::cluster::ClusterOptions;
 use crate::measure::Report;
+use crate::scenarios::targets::{Target, Targets};
 use crate::workloads::peered::Peered;
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Changes in one tenant while the hosts of many others are connected: only its own hosts are told.
 
-use super::super::targets::{Target, Targets};
 use super::Scene;
 use crate::cluster::{ClusterOptions, Host};
 use crate::measure::{Percentiles, Report};
+use crate::scenarios::targets::{Target, Targets};
 use crate::workloads::peered::{ADDED_MAX, Peered};
 use std::sync::Arc;
 use std::time::Duration;

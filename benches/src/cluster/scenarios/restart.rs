@@ -1,11 +1,11 @@
 //! A controller with all of `metro` that is killed and started again.
 
-use super::targets::{Target, Targets};
 use crate::cluster::{
     ClusterOptions, Controllers, Directory, Numbered, Writer, close_loop, save_metro, spanwire,
     wait_welcome, within,
 };
 use crate::measure::Report;
+use crate::scenarios::targets::{Target, Targets};
 use crate::workloads::metro::Metro;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

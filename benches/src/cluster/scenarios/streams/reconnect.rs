@@ -1,9 +1,9 @@
 //! Hosts that have what they need lose their controller, and it comes back.
 
-use super::super::targets::{Target, Targets};
 use super::{CONTROLLER, Scene};
 use crate::cluster::{ClusterOptions, within};
 use crate::measure::Report;
+use crate::scenarios::targets::{Target, Targets};
 use crate::workloads::peered::Peered;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! The saved state of an engine: the bytes that a replica keeps on disk and ships to another.
 
-use spanwire_controller::state::{State, decode_snapshot, encode_snapshot};
+use spanwire_controller::state::{State, encode_snapshot, restore};
 use spanwire_topology::Engine;
 
 /// A state that was saved.
@@ -14,9 +14,7 @@ impl Saved {
 
     /// The engine again; the saved state is used up.
     pub(crate) fn load(self) -> Result<Engine, String> {
-        let state = decode_snapshot(&self.0).map_err(|error| error.to_string())?;
-        drop(self);
-        Engine::import(state.network).map_err(|error| error.to_string())
+        restore(&self.0).map(|restored| restored.engine).map_err(|error| error.to_string())
     }
 
     /// How many bytes the saved state has.

@@ -1,11 +1,11 @@
 //! A leader that is killed, and one that hands over, with hosts connected and changes going on.
 
-use super::targets::{Target, Targets};
 use crate::cluster::{
     ClusterOptions, Controllers, Directory, Fleet, Numbered, OpenLoop, Writer, close_loop,
     open_loop, spanwire,
 };
 use crate::measure::{Percentiles, Report, rounded};
+use crate::scenarios::targets::{Target, Targets};
 use crate::workloads::racks::Racks;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -1,19 +1,14 @@
-//! `metro`: the largest network, from nothing and from a saved state.
+//! `metro` from a saved state: the largest network.
 
-use super::load;
 use super::loaded::{Loaded, describe};
+use super::saved::Saved;
 use crate::measure::{
-    Pairs, Report, Saved, Spent, Stopwatch, Views, peak_rss_mib, restart_peak_rss, rss_mib,
+    Pairs, Report, Spent, Stopwatch, Views, peak_rss_mib, restart_peak_rss, rss_mib,
 };
 use crate::workloads::metro::Metro;
 
-/// Loads it from the empty engine.
-pub(crate) fn run(seed: u64, ports: usize) -> Result<Report, String> {
-    load::run("metro", seed, Metro::with_ports(ports, seed).resources())
-}
-
 /// Loads it, saves it, forgets it, and loads it from what was saved.
-pub(crate) fn run_from_snapshot(seed: u64, ports: usize) -> Result<Report, String> {
+pub(crate) fn run(seed: u64, ports: usize) -> Result<Report, String> {
     let first = Loaded::from_resources(Metro::with_ports(ports, seed).resources())?;
     let (sizes, revision) = (first.sizes, first.engine.revision());
     let expected = Views::list(&first.engine, sizes.hosts);

@@ -1,9 +1,9 @@
 //! Many changes a second, each news to the hosts of one tenant.
 
-use super::super::targets::{Target, Targets};
 use super::Scene;
 use crate::cluster::{ClusterOptions, Write, Writer, open_loop};
 use crate::measure::{Percentiles, Report};
+use crate::scenarios::targets::{Target, Targets};
 use crate::workloads::peered::{Peered, TENANT_HOSTS};
 use parking_lot::Mutex;
 use std::sync::Arc;

@@ -1,11 +1,11 @@
 //! One change that every host is told, next to plain TCP and to watches of etcd.
 
-use super::super::targets::{Target, Targets};
 use super::{Scene, reached};
 use crate::cluster::{
     ClusterOptions, Directory, Etcd, PutClient, RawFanOut, Watchers, Write as _, allow_sockets,
 };
 use crate::measure::{Percentiles, Report};
+use crate::scenarios::targets::{Target, Targets};
 use crate::workloads::peered::Peered;
 use std::time::{Duration, Instant};
 

@@ -1,12 +1,12 @@
 //! Writes to a cluster of three, next to etcd: the same bytes, as many clients, on the same disk, in
 //! turns.
 
-use super::targets::{Target, Targets};
 use crate::cluster::{
     Client, ClusterOptions, Controllers, Directory, Etcd, Measured, PutClient, Write, close_loop,
     connect, mk_apply, spanwire,
 };
 use crate::measure::{Report, rounded};
+use crate::scenarios::targets::{Target, Targets};
 use prost::Message as _;
 use serde_json::{Map, Value};
 use spanwire_adminproto::wire;
