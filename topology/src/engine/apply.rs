@@ -244,8 +244,8 @@ impl Engine {
 
     /// Gives a new object a slot and a name. An object that comes back has its old slot still.
     fn create(&mut self, journal: &mut Journal, key: &ObjectKey, object: &Object) -> u32 {
-        let slot = match self.uids.get(&object.uid) {
-            Some(&(_, slot)) => slot,
+        let slot = match self.uids.get(object.uid) {
+            Some((_, slot)) => slot,
             None => self.occupy(key.kind, object.clone()),
         };
         self.enter(journal, key.kind, slot);
@@ -561,23 +561,23 @@ impl Engine {
                 }
             }
             ItemKey::Port(uid) => {
-                if let Some(&(Kind::LogicalPort, slot)) = self.uids.get(&uid) {
+                if let Some((Kind::LogicalPort, slot)) = self.uids.get(uid) {
                     self.ports[PortId(slot)].version = version;
                 }
             }
             ItemKey::Policy(uid) => {
-                if let Some(&(Kind::SecurityPolicy, slot)) = self.uids.get(&uid) {
+                if let Some((Kind::SecurityPolicy, slot)) = self.uids.get(uid) {
                     self.policies[PolicyId(slot)].version = version;
                 }
             }
             ItemKey::Blocks(uid) => {
-                if let Some(&(Kind::Group, slot)) = self.uids.get(&uid) {
+                if let Some((Kind::Group, slot)) = self.uids.get(uid) {
                     self.groups[GroupId(slot)].blocks_version = version;
                 }
             }
             ItemKey::Shard { group, domain } => {
-                if let (Some(&(Kind::Group, slot)), Some(&domain)) =
-                    (self.uids.get(&group), self.vnis.get(&domain))
+                if let (Some((Kind::Group, slot)), Some(&domain)) =
+                    (self.uids.get(group), self.vnis.get(&domain))
                     && let Some(shard) = self.shard_of(GroupId(slot), domain)
                 {
                     self.shards[shard].version = version;
@@ -590,7 +590,7 @@ impl Engine {
     fn release(&mut self, freed: &[(Kind, u32)], dead_domains: &[DomainId]) {
         for &(kind, slot) in freed {
             let uid = self.object(kind, slot).uid;
-            self.uids.remove(&uid);
+            self.uids.remove(uid);
             match kind {
                 Kind::Host => drop(self.hosts.remove(HostId(slot))),
                 Kind::LogicalSwitch => drop(self.switches.remove(SwitchId(slot))),
@@ -636,7 +636,7 @@ impl Engine {
     pub(super) fn restore_vnis(&mut self, back: &Journal, forward: &Journal) {
         let mut wanted: Map<DomainId, Vni> = Map::default();
         let mut collect = |engine: &Engine, uid, vni| {
-            let Some(&(kind, slot)) = engine.uids.get(&uid) else { return };
+            let Some((kind, slot)) = engine.uids.get(uid) else { return };
             if engine.slot_of(&engine.object(kind, slot).resource.key()) != Some(slot) {
                 return; // It is leaving, and its component with it.
             }

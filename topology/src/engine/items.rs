@@ -170,8 +170,8 @@ impl Engine {
     }
 
     fn find(&self, key: ItemKey) -> Option<Found> {
-        let object = |uid: Uid, kind: Kind| match self.uids.get(&uid) {
-            Some(&(found, slot)) if found == kind => Some(slot),
+        let object = |uid: Uid, kind: Kind| match self.uids.get(uid) {
+            Some((found, slot)) if found == kind => Some(slot),
             _ => None,
         };
         Some(match key {

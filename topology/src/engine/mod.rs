@@ -44,6 +44,7 @@ mod settle;
 mod small_map;
 mod snapshot;
 mod state;
+mod uids;
 mod verdict;
 
 pub use api::{
@@ -130,7 +131,7 @@ impl Engine {
 
     /// The key of the object with this uid.
     pub fn key_of(&self, uid: Uid) -> Option<ObjectKey> {
-        let &(kind, slot) = self.uids.get(&uid)?;
+        let (kind, slot) = self.uids.get(uid)?;
         Some(self.object(kind, slot).resource.key())
     }
 

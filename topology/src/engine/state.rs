@@ -7,9 +7,10 @@ use super::ids::{
 };
 use super::labels::SelectorIndex;
 use super::names::Names;
+use super::uids::Uids;
 use crate::model::{
     AddressBlocks, GroupSpec, HostSpec, Kind, Labels, LogicalPortSpec, LogicalRouterSpec,
-    ObjectKey, Revision, SecurityPolicySpec, Spec, Text, Uid, Vni,
+    ObjectKey, Revision, SecurityPolicySpec, Spec, Text, Vni,
 };
 use smallvec::SmallVec;
 use std::net::IpAddr;
@@ -24,7 +25,7 @@ pub struct Engine {
     pub(super) last_vni: u32,
 
     pub(super) names: Names,
-    pub(super) uids: Map<Uid, (Kind, u32)>,
+    pub(super) uids: Uids,
     pub(super) vnis: Map<Vni, DomainId>,
 
     pub(super) hosts: Slab<HostId, Host>,

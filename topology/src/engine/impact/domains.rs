@@ -89,7 +89,7 @@ impl Engine {
 
     /// The switch with a uid, unless it is being deleted.
     fn standing_switch(&self, uid: Uid) -> Option<SwitchId> {
-        let &(kind, slot) = self.uids.get(&uid)?;
+        let (kind, slot) = self.uids.get(uid)?;
         let stands = kind == Kind::LogicalSwitch
             && self.slot_of(&self.object(kind, slot).resource.key()) == Some(slot);
         stands.then_some(SwitchId(slot))
