@@ -19,6 +19,8 @@ pub struct Network<'a> {
     pub(crate) domains: Domains,
     groups: BTreeMap<ObjectKey, Content>,
     policies_of: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
+    /// The groups that some policy is applied to.
+    applied_to: BTreeSet<ObjectKey>,
     /// Domains in which some port has port security off.
     insecure: BTreeSet<Component>,
     /// The addresses of each group's ports, by domain.
@@ -33,9 +35,11 @@ impl<'a> Network<'a> {
         let domains = Domains::new(resources);
         let groups = groups::contents(resources);
         let mut policies_of: BTreeMap<ObjectKey, BTreeSet<ObjectKey>> = BTreeMap::new();
+        let mut applied_to = BTreeSet::new();
         for (key, resource) in resources {
             let Spec::SecurityPolicy(policy) = &*resource.spec else { continue };
             for group in &policy.applied_to {
+                applied_to.insert(group.to_key(Kind::Group));
                 let Some(content) = groups.get(&group.to_key(Kind::Group)) else { continue };
                 for port in &content.ports {
                     policies_of.entry(port.clone()).or_default().insert(key.clone());
@@ -47,6 +51,7 @@ impl<'a> Network<'a> {
             domains,
             groups,
             policies_of,
+            applied_to,
             insecure: BTreeSet::new(),
             shards: BTreeMap::new(),
             locators: BTreeMap::new(),
@@ -82,14 +87,10 @@ impl<'a> Network<'a> {
 
     /// The groups that a port is in and that a policy is applied to.
     fn applied_groups_of(&self, port: &ObjectKey) -> BTreeSet<ObjectKey> {
-        let applied = self.resources.values().flat_map(|resource| match &*resource.spec {
-            Spec::SecurityPolicy(policy) => policy.applied_to.as_slice(),
-            _ => &[],
-        });
-        applied
-            .map(|group| group.to_key(Kind::Group))
-            .filter(|group| self.groups.get(group).is_some_and(|g| g.ports.contains(port)))
-            .collect()
+        let has_port = |group: &&ObjectKey| {
+            self.groups.get(*group).is_some_and(|content| content.ports.contains(port))
+        };
+        self.applied_to.iter().filter(has_port).cloned().collect()
     }
 
     /// Everything that a host must have, and nothing else; empty for a host that has no ports.
