@@ -6,11 +6,13 @@ mod common;
 
 use common::fake_host::{FakeHost, say};
 use common::{
-    apply, connect, eventually, key, mk_port, network, start, start_with_network, wire_key,
+    apply, connect, eventually, key, mk_group, mk_policy, mk_port, mk_switch, network, start,
+    start_with_network, wire_key,
 };
 use spanwire_adminproto::wire;
 use spanwire_controller::RunningController;
 use spanwire_controller::limits::CONNECTION_HOST_STREAMS_MAX;
+use spanwire_hostproto::codec::encode_full;
 use spanwire_hostproto::wire as host_wire;
 use spanwire_hostproto::wire::refused::Reason;
 use spanwire_hostproto::wire::welcome::Resume;
@@ -18,6 +20,7 @@ use spanwire_hostproto::{HeldView, PROTOCOL_VERSION, Rejection};
 use spanwire_topology::model::Kind;
 use spanwire_topology::view::{HostView, Item, ItemKey};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_stream::StreamExt as _;
@@ -102,6 +105,47 @@ async fn a_host_resumes_with_what_differs() {
     let state = host.state();
     assert_eq!(state.welcome, Some(Resume::Inventory));
     assert!(state.items <= 2, "only the shard and the locators differ, not {}", state.items);
+}
+
+/// Of long lists only what differs of them is sent when no history reaches back to what is held: the
+/// controller that knew it is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_resumes_past_history_with_the_ranges_that_differ() {
+    let (root, controller, mut client, _) = start_with_network().await;
+    let web = |n: u32| {
+        let address = Ipv4Addr::from(0x0a08_0000 + n).to_string();
+        mk_port("c", &format!("web-{n}"), &address, "host-1", "app=web")
+    };
+    let mut wide = vec![
+        mk_switch("c", "net", "10.8.0.0/16"),
+        mk_group("c", "web", "app=web"),
+        mk_group("c", "db", "app=db"),
+        mk_policy("c", "db", "db", "web"),
+        mk_port("c", "db-1", "10.8.255.1", "host-2", "app=db"),
+    ];
+    wide.extend((1..=3_000).map(web));
+    let revision = apply(&mut client, wide).await.unwrap();
+    let mut host = FakeHost::connect(controller.address(), "host-2").await;
+    host.wait_revision(revision).await;
+    let held = host.state().held;
+    host.abort();
+    let whole: usize = expected(&controller, "host-2")
+        .items
+        .iter()
+        .map(|(key, held)| encode_full(*key, held.version, &held.item).len())
+        .sum();
+    controller.shutdown().await.unwrap();
+
+    let controller = start(root.path()).await;
+    let mut client = connect(&controller).await;
+    let revision = apply(&mut client, [web(3_001)]).await.unwrap();
+    let mut host = FakeHost::resume(controller.address(), "host-2", 3, held).await;
+    host.wait_revision(revision).await;
+    wait_equal(&controller, &host, "host-2").await;
+    assert_eq!(host.state().welcome, Some(Resume::Inventory));
+    let id = controller.shared().state.read().host_id("host-2").unwrap();
+    let sent = controller.shared().publisher.connection(id).unwrap().status().sent_bytes;
+    assert!(sent * 10 < whole as u64, "{sent} bytes, where the whole view has {whole}");
 }
 
 /// A host that was served by a replica which is ahead is served as soon as this one has caught up.

@@ -15,8 +15,9 @@ use spanwire_hostproto::wire::{
     self, BatchPart, controller_message::Message as FromController, refused::Reason,
     welcome::Resume,
 };
-use spanwire_hostproto::{codec, digest};
+use spanwire_hostproto::{codec, digest, ranges};
 use spanwire_topology::view::{HostView, Item};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 use support::*;
 use tokio_util::sync::CancellationToken;
@@ -127,6 +128,47 @@ async fn a_reconnect_resumes_from_what_is_held() {
     assert_eq!(hello.instance, again.instance);
     assert!(hello.attempt > again.attempt, "{} after {}", hello.attempt, again.attempt);
     assert_eq!((hello.revision, hello.digest), (9, model.digest()));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_came_by_ranges_is_held_over_a_restart() {
+    let mut controller = Controller::start().await;
+    let (mut bench, mut model) = (Bench::new(&[&controller]), Model::default());
+    bench.start();
+    let (mut stream, _) = controller.welcome(Resume::Snapshot, 3).await;
+    let many = (0..2_000).map(|n| IpAddr::from(Ipv4Addr::from(0x0a00_0000 + 2 * n)));
+    let update = codec::encode_full(shard(), 3, &Item::Shard(many.clone().collect()));
+    stream.send_batch(&model.step(3, true, vec![update])).await;
+    assert_eq!(stream.ack().await.revision, 3);
+    drop(stream);
+
+    // Past history: the controller asks for what is held, and then for the ranges of the list.
+    let (mut stream, _) = controller.welcome(Resume::Inventory, 9).await;
+    assert!(matches!(stream.next().await, FromHost::Inventory(inventory) if inventory.last));
+    let keys = vec![codec::key_to_wire(shard())];
+    stream.send(FromController::Ranges(wire::RangesRequest { keys })).await;
+    let FromHost::Ranges(told) = stream.next().await else { panic!("no ranges") };
+    let [list] = told.items.as_slice() else { panic!("{told:?}") };
+    let held = codec::held_ranges_from_wire(shard(), &list.bounds, &list.digests).unwrap();
+    let mut wanted: Vec<IpAddr> = many.collect();
+    wanted.insert(501, Ipv4Addr::from(0x0a00_0000 + 1_001).into());
+    wanted.pop();
+    let delta = ranges::difference(&held, &Item::Shard(wanted.clone())).unwrap();
+    let update = codec::encode_ranges(shard(), 3, 9, &delta);
+    assert!(update.len() < 1_000, "{} bytes", update.len());
+    stream.send_batch(&model.step(9, false, vec![update])).await;
+    assert_eq!(stream.ack().await.revision, 9);
+    assert_eq!(*model.view.items[&shard()].item, Item::Shard(wanted));
+    assert_eq!(bench.view(), model.view);
+    bench.crash().await;
+
+    // What is on disk is the list, not how it came.
+    bench.restart();
+    let (mut stream, hello) = controller.welcome(Resume::Current, 9).await;
+    assert_eq!((hello.revision, hello.digest), (9, model.digest()));
+    assert_eq!(stream.ack().await.revision, 9);
+    assert_eq!(bench.view(), model.view);
     bench.stop().await;
 }
 
