@@ -71,6 +71,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         }
         Scenario::Instructions(options) => return instructions::compare(options),
         Scenario::HotPaths => return instructions::run_hot_paths().map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "controller")]
+        Scenario::Broadcast { listen } => {
+            let served = cluster::block_on(cluster::serve_broadcasts(*listen));
+            return served.map(|()| ExitCode::SUCCESS);
+        }
         Scenario::Table => {
             let lines = std::io::read_to_string(std::io::stdin())
                 .map_err(|error| format!("standard input: {error}"))?;

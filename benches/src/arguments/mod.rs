@@ -110,6 +110,14 @@ pub(crate) enum Scenario {
     /// Runs the hot paths, for `instructions` to count.
     #[command(hide = true)]
     HotPaths,
+    /// Serves broadcasts, for `fanout` to compare with.
+    #[cfg(feature = "controller")]
+    #[command(hide = true)]
+    Broadcast {
+        /// Where.
+        #[arg(long)]
+        listen: std::net::SocketAddr,
+    },
     /// Reads runs from standard input, a JSON object a line, and prints a Markdown table.
     Table,
 }

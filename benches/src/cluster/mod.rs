@@ -7,12 +7,14 @@
 //!  clients (load) ──────── gRPC ─────────► spanwire controller   x 3
 //!  hosts ◄──────────────── gRPC ─────────► spanwire controller   x 3
 //!  clients (load) ──────── gRPC ─────────► etcd                  x 3
+//!  hosts ◄──────────────── gRPC ─────────► spanwire-benches broadcast
 //! ```
 //!
 //! Everything listens on loopback. Processes are ended by the identifiers that they were started with, also
 //! when a scenario fails.
 
 mod admin;
+mod broadcast;
 mod controllers;
 mod directory;
 mod etcd;
@@ -25,6 +27,7 @@ mod saved;
 mod scenarios;
 
 pub(crate) use admin::{Client, Numbered, Writer, connect, mk_apply};
+pub(crate) use broadcast::{Broadcast, serve as serve_broadcasts};
 pub(crate) use controllers::Controllers;
 pub(crate) use directory::Directory;
 pub(crate) use etcd::{Etcd, PutClient, Watchers};

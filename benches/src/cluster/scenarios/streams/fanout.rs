@@ -1,8 +1,10 @@
-//! One change that every host is told, next to plain TCP and to watches of etcd.
+//! One change that every host is told, next to plain TCP, to a broadcast of the same by the same protocol,
+//! and to watches of etcd.
 
 use super::{Scene, reached};
 use crate::cluster::{
-    ClusterOptions, Directory, Etcd, PutClient, RawFanOut, Watchers, Write as _, allow_sockets,
+    Broadcast, ClusterOptions, Directory, Etcd, Fleet, PutClient, RawFanOut, Watchers, Write as _,
+    allow_sockets,
 };
 use crate::measure::{Percentiles, Report};
 use crate::scenarios::targets::{Target, Targets};
@@ -17,6 +19,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const FRAME_BYTES: u64 = 9 + 5;
 const RATIO_TO_RAW: f64 = 2.5;
 const RATIO_TO_ETCD: f64 = 3.0;
+/// Guarantee G12: what is told to everyone is told no later than by who chooses nothing.
+const RATIO_TO_BROADCAST: f64 = 1.0;
 /// Seconds for up to so many hosts, and for more.
 const FEW_HOSTS: usize = 3_000;
 const SECONDS_FEW: f64 = 0.1;
@@ -33,6 +37,7 @@ pub(crate) async fn run(
     let told = measure_spanwire(hosts, rounds, options).await?;
     let bytes = (told.bytes_per_host + FRAME_BYTES) as usize;
     let raw = measure_raw(hosts, bytes, rounds).await?;
+    let broadcast = measure_broadcast(hosts, rounds, options).await?;
     let etcd = match Etcd::version() {
         Some(_) => Some(measure_etcd(hosts, bytes, rounds, options).await?),
         None => None,
@@ -55,6 +60,13 @@ pub(crate) async fn run(
         "ratio_to_raw",
         seconds * 1e6 / raw.at(50.0).max(1.0),
         Target::AtMost(RATIO_TO_RAW),
+    );
+    report.measure("broadcast_seconds", broadcast.times.at(50.0) / 1e6);
+    report.set("broadcast_bytes_per_host", broadcast.bytes_per_host);
+    targets.add(
+        "ratio_to_broadcast",
+        seconds * 1e6 / broadcast.times.at(50.0).max(1.0),
+        Target::AtMost(RATIO_TO_BROADCAST),
     );
     if let Some(etcd) = etcd {
         report.measure("etcd_seconds", etcd.at(50.0) / 1e6);
@@ -106,6 +118,41 @@ async fn measure_spanwire(
         bytes_per_host: (fleet.sum(|record| record.bytes) - bytes) / told.max(1),
         cpu_us_per_host: cpu.as_secs_f64() * 1e6 / told.max(1) as f64,
     })
+}
+
+/// What a broadcast took, from when it was asked for to the last host.
+struct Sent {
+    times: Percentiles,
+    bytes_per_host: u64,
+}
+
+async fn measure_broadcast(
+    hosts: usize,
+    rounds: usize,
+    options: &ClusterOptions,
+) -> Result<Sent, String> {
+    let peered = Peered::with_hosts(hosts);
+    let directory = Directory::make(options)?;
+    let mut broadcast = Broadcast::start(directory.path()).await?;
+    let address = [broadcast.address()];
+    let fleet = Fleet::start(peered.hosts(), &address, broadcast.revision()).await?;
+    let (mut times, mut bytes) = (Percentiles::default(), 0);
+    for round in 0..WARM_UP + rounds {
+        tokio::time::sleep(PAUSE).await;
+        if round == WARM_UP {
+            bytes = fleet.sum(|record| record.bytes);
+        }
+        let asked = Instant::now();
+        let revision = broadcast.change().await?;
+        fleet.wait_revision(revision).await?;
+        let (_, last) = reached(fleet.hosts(), revision).ok_or("a host lost what it had")?;
+        if round >= WARM_UP {
+            times.add(last.saturating_duration_since(asked));
+        }
+    }
+    let told = (hosts * rounds) as u64;
+    let bytes_per_host = (fleet.sum(|record| record.bytes) - bytes) / told.max(1);
+    Ok(Sent { times, bytes_per_host })
 }
 
 async fn measure_raw(hosts: usize, bytes: usize, rounds: usize) -> Result<Percentiles, String> {
