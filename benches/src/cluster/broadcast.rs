@@ -148,7 +148,7 @@ async fn tell(
         resume: welcome::Resume::Snapshot.into(),
         revision: held,
     };
-    let members = (0..MEMBERS).map(member).chain((held % 2 == 0).then(|| member(MEMBERS)));
+    let members = (0..MEMBERS).map(member).chain(has_last(held).then(|| member(MEMBERS)));
     let update = encode_full(SHARD, held, &Item::Shard(members.collect()));
     let whole = wire::BatchPart { to_revision: held, replace: true, ..mk_part(update) };
     for message in
@@ -163,7 +163,7 @@ async fn tell(
         while held < next {
             // One address comes and goes.
             let (mut removed, mut added) = (Vec::new(), vec![member(MEMBERS)]);
-            if held % 2 == 0 {
+            if has_last(held) {
                 std::mem::swap(&mut removed, &mut added);
             }
             let delta = ItemDelta::Shard { removed, added };
@@ -181,6 +181,11 @@ async fn tell(
 
 fn mk_part(update: tonic::codegen::Bytes) -> wire::BatchPart {
     wire::BatchPart { last: true, updates: vec![update], ..wire::BatchPart::default() }
+}
+
+/// Whether the address that comes and goes is there.
+fn has_last(revision: u64) -> bool {
+    revision.is_multiple_of(2)
 }
 
 fn member(number: u8) -> IpAddr {
