@@ -114,7 +114,7 @@ async fn a_host_resumes_past_history_with_the_ranges_that_differ() {
     let (root, controller, mut client, _) = start_with_network().await;
     let web = |n: u32| {
         // Scattered: addresses in a row would take next to nothing, with ranges or without.
-        let address = Ipv4Addr::from(0x0a08_0000 + (n * 40_503 & 0x7fff)).to_string();
+        let address = Ipv4Addr::from(0x0a08_0000 + ((n * 40_503) & 0x7fff)).to_string();
         mk_port("c", &format!("web-{n}"), &address, "host-1", "app=web")
     };
     let mut wide = vec![
