@@ -76,6 +76,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             let served = cluster::block_on(cluster::serve_broadcasts(*listen));
             return served.map(|()| ExitCode::SUCCESS);
         }
+        #[cfg(feature = "controller")]
+        Scenario::RawFanOut { listen, bytes, sockets } => {
+            let served = cluster::block_on(cluster::serve_raw(*listen, *bytes, *sockets));
+            return served.map(|()| ExitCode::SUCCESS);
+        }
         Scenario::Table => {
             let lines = std::io::read_to_string(std::io::stdin())
                 .map_err(|error| format!("standard input: {error}"))?;

@@ -118,6 +118,20 @@ pub(crate) enum Scenario {
         #[arg(long)]
         listen: std::net::SocketAddr,
     },
+    /// Serves bytes over plain TCP, for `fanout` to compare with.
+    #[cfg(feature = "controller")]
+    #[command(hide = true)]
+    RawFanOut {
+        /// Where.
+        #[arg(long)]
+        listen: std::net::SocketAddr,
+        /// So many a round, to each socket.
+        #[arg(long)]
+        bytes: usize,
+        /// How many there will be.
+        #[arg(long, value_parser = parse_hosts)]
+        sockets: usize,
+    },
     /// Reads runs from standard input, a JSON object a line, and prints a Markdown table.
     Table,
 }

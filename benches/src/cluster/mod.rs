@@ -8,6 +8,7 @@
 //!  hosts ◄──────────────── gRPC ─────────► spanwire controller   x 3
 //!  clients (load) ──────── gRPC ─────────► etcd                  x 3
 //!  hosts ◄──────────────── gRPC ─────────► spanwire-benches broadcast
+//!  sockets ◄────────────── TCP ──────────► spanwire-benches raw-fan-out
 //! ```
 //!
 //! Everything listens on loopback. Processes are ended by the identifiers that they were started with, also
@@ -35,7 +36,7 @@ pub(crate) use files::allow_sockets;
 pub(crate) use hosts::{Fleet, Host, wait_welcome};
 pub(crate) use load::{Measured, OpenLoop, Write, close_loop, latencies, open_loop};
 pub(crate) use process::spanwire;
-pub(crate) use raw::RawFanOut;
+pub(crate) use raw::{RawFanOut, serve as serve_raw};
 pub(crate) use saved::save_metro;
 pub(crate) use scenarios::run;
 

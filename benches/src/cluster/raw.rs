@@ -1,7 +1,11 @@
 //! The least that it takes to bring bytes to many hosts and hear back: plain TCP, a task for each socket.
 
+use super::files::allow_sockets;
+use super::process::{Process, free_address};
 use super::{PATIENCE, within};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,38 +15,57 @@ use tokio::task::JoinSet;
 /// As long as an acknowledgement is on the wire: frame, gRPC's prefix, message.
 const ANSWER_BYTES: usize = 24;
 
-/// Connections on loopback, both ends in this process.
+/// The pause between two attempts to reach a server that is starting.
+const LOOK_WAIT: Duration = Duration::from_millis(20);
+
+/// Connections on loopback to a process that has their other ends, as a controller has.
 pub(crate) struct RawFanOut {
-    rounds: watch::Sender<u64>,
+    /// What is written here makes the server go on to the next round.
+    control: TcpStream,
     answers: mpsc::Receiver<()>,
     sockets: usize,
     _tasks: JoinSet<()>,
+    _process: Process,
 }
 
 impl RawFanOut {
     /// Connects so many hosts, each of which is brought so many bytes a round.
-    pub(crate) async fn connect(sockets: usize, bytes: usize) -> Result<RawFanOut, String> {
+    pub(crate) async fn connect(
+        directory: &Path,
+        sockets: usize,
+        bytes: usize,
+    ) -> Result<RawFanOut, String> {
         let refused = |error: std::io::Error| format!("raw connections: {error}");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
-        let (rounds, round) = watch::channel(0);
+        let address = free_address()?;
+        let program = std::env::current_exe().map_err(refused)?;
+        let mut command = Command::new(program);
+        command.args(["raw-fan-out", "--listen", &address.to_string()]);
+        command.args(["--bytes", &bytes.to_string(), "--sockets", &sockets.to_string()]);
+        let mut process = Process::start("raw fan-out", command, &directory.join("raw.log"))?;
+        let deadline = Instant::now() + PATIENCE;
+        let control = loop {
+            match connect(address).await {
+                Ok(stream) => break stream,
+                Err(error) if Instant::now() > deadline => return Err(refused(error)),
+                Err(_) => process.check()?,
+            }
+            tokio::time::sleep(LOOK_WAIT).await;
+        };
         let (answered, answers) = mpsc::channel(sockets.max(1));
         let mut tasks = JoinSet::new();
         for _ in 0..sockets {
-            let (accepted, connected) = tokio::join!(listener.accept(), connect(address));
-            let (server, _) = accepted.map_err(refused)?;
-            server.set_nodelay(true).map_err(refused)?;
-            tasks.spawn(serve(server, bytes, round.clone()));
-            tasks.spawn(follow(connected.map_err(refused)?, bytes, answered.clone()));
+            let stream = connect(address).await.map_err(refused)?;
+            tasks.spawn(follow(stream, bytes, answered.clone()));
         }
-        Ok(RawFanOut { rounds, answers, sockets, _tasks: tasks })
+        Ok(RawFanOut { control, answers, sockets, _tasks: tasks, _process: process })
     }
 
     /// Brings all hosts their bytes once. Returns how long it takes until the last has them and has
     /// answered.
     pub(crate) async fn round(&mut self) -> Result<Duration, String> {
         let started = Instant::now();
-        self.rounds.send_modify(|round| *round += 1);
+        let sent = self.control.write_all(&[1]).await;
+        sent.map_err(|error| format!("the raw fan-out has ended: {error}"))?;
         let all = async {
             for _ in 0..self.sockets {
                 if self.answers.recv().await.is_none() {
@@ -62,7 +85,33 @@ async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn serve(mut stream: TcpStream, bytes: usize, mut round: watch::Receiver<u64>) {
+/// Serves one fan-out until it is ended: the first that connects says when, all others are hosts.
+pub(crate) async fn serve(listen: SocketAddr, bytes: usize, sockets: usize) -> Result<(), String> {
+    allow_sockets(sockets)?;
+    let failed = |error: std::io::Error| format!("{listen}: {error}");
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let (rounds, round) = watch::channel(0_u64);
+    let (mut control, _) = listener.accept().await.map_err(failed)?;
+    let mut tasks = JoinSet::new();
+    let mut signal = [0];
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (stream, _) = accepted.map_err(failed)?;
+                stream.set_nodelay(true).map_err(failed)?;
+                tasks.spawn(bring(stream, bytes, round.clone()));
+            }
+            read = control.read_exact(&mut signal) => {
+                if read.is_err() {
+                    return Ok(());
+                }
+                rounds.send_modify(|round| *round += 1);
+            }
+        }
+    }
+}
+
+async fn bring(mut stream: TcpStream, bytes: usize, mut round: watch::Receiver<u64>) {
     let message = vec![7; bytes];
     let mut answer = [0; ANSWER_BYTES];
     while round.changed().await.is_ok() {

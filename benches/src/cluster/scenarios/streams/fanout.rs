@@ -36,7 +36,7 @@ pub(crate) async fn run(
 ) -> Result<Report, String> {
     let told = measure_spanwire(hosts, rounds, options).await?;
     let bytes = (told.bytes_per_host + FRAME_BYTES) as usize;
-    let raw = measure_raw(hosts, bytes, rounds).await?;
+    let raw = measure_raw(hosts, bytes, rounds, options).await?;
     let broadcast = measure_broadcast(hosts, rounds, options).await?;
     let etcd = match Etcd::version() {
         Some(_) => Some(measure_etcd(hosts, bytes, rounds, options).await?),
@@ -155,10 +155,15 @@ async fn measure_broadcast(
     Ok(Sent { times, bytes_per_host })
 }
 
-async fn measure_raw(hosts: usize, bytes: usize, rounds: usize) -> Result<Percentiles, String> {
-    // Both ends are here.
-    allow_sockets(2 * hosts)?;
-    let mut raw = RawFanOut::connect(hosts, bytes).await?;
+async fn measure_raw(
+    hosts: usize,
+    bytes: usize,
+    rounds: usize,
+    options: &ClusterOptions,
+) -> Result<Percentiles, String> {
+    allow_sockets(hosts)?;
+    let directory = Directory::make(options)?;
+    let mut raw = RawFanOut::connect(directory.path(), hosts, bytes).await?;
     let mut times = Percentiles::default();
     for round in 0..WARM_UP + rounds {
         tokio::time::sleep(PAUSE).await;
