@@ -73,7 +73,7 @@ fix:
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
 BENCH := $(CARGO) run --release --quiet -p spanwire-benches --
-# The engine and the encoding alone are built in a sixth of the time.
+# The engine and the encoding alone: the rest would be built for nothing.
 BENCH_ENGINE := $(CARGO) run --release --quiet -p spanwire-benches --no-default-features --
 # A run each, smallest first; `metro:--from:snapshot` is `metro --from snapshot`.
 SCENARIOS := compute compute-one compute-company cut bytes change link questions metro metro:--from:snapshot
