@@ -11,7 +11,7 @@ mod measure;
 mod scenarios;
 mod workloads;
 
-use arguments::{Arguments, Scenario, Source, scaled, scaled_all, scaled_hosts};
+use arguments::{Arguments, Networks, Scenario, Source, scaled, scaled_all, scaled_hosts};
 use clap::Parser;
 use measure::Report;
 use std::process::ExitCode;
@@ -53,10 +53,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
                 Source::Snapshot => scenarios::metro_from_snapshot(seed, ports),
             }
         }
-        Scenario::Change { ports, tenant_hosts, operations } => {
+        Scenario::Change { networks: Networks { ports, tenant_hosts }, operations } => {
             scenarios::change(seed, &scaled_all(ports, scale), *tenant_hosts, *operations)
         }
-        Scenario::Link { ports, tenant_hosts, links } => {
+        Scenario::Link { networks: Networks { ports, tenant_hosts }, links } => {
             scenarios::link(seed, &scaled_all(ports, scale), *tenant_hosts, *links)
         }
         Scenario::Questions { asked } => {

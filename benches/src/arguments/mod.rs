@@ -53,32 +53,16 @@ pub(crate) enum Scenario {
     },
     /// A port added, relabelled, migrated, re-addressed and removed, on networks of several sizes.
     Change {
-        /// The sizes, in ports, smallest first.
-        #[arg(
-            long, value_delimiter = ',', default_values_t = [10_000, 100_000, METRO_PORTS],
-            value_parser = parse_ports
-        )]
-        ports: Vec<usize>,
-        /// How many hosts each tenant is on: those that the smallest network has, so that networks
-        /// differ in size alone.
-        #[arg(long, default_value_t = TENANT_HOSTS, value_parser = parse_count)]
-        tenant_hosts: usize,
+        #[command(flatten)]
+        networks: Networks,
         /// How often each is done.
         #[arg(long, default_value_t = 2_000, value_parser = parse_count)]
         operations: usize,
     },
     /// The uplink of a tenant of 500 ports cut and healed, on networks of several sizes.
     Link {
-        /// The sizes, in ports, smallest first.
-        #[arg(
-            long, value_delimiter = ',', default_values_t = [10_000, 100_000, METRO_PORTS],
-            value_parser = parse_ports
-        )]
-        ports: Vec<usize>,
-        /// How many hosts each tenant is on: those that the smallest network has, so that networks
-        /// differ in size alone.
-        #[arg(long, default_value_t = TENANT_HOSTS, value_parser = parse_count)]
-        tenant_hosts: usize,
+        #[command(flatten)]
+        networks: Networks,
         /// How many links.
         #[arg(long, default_value_t = 20, value_parser = parse_count)]
         links: usize,
@@ -134,6 +118,21 @@ pub(crate) enum Scenario {
     },
     /// Reads runs from standard input, a JSON object a line, and prints a Markdown table.
     Table,
+}
+
+/// Networks that differ in size alone.
+#[derive(Args)]
+pub(crate) struct Networks {
+    /// The sizes, in ports, smallest first.
+    #[arg(
+        long, value_delimiter = ',', default_values_t = [10_000, 100_000, METRO_PORTS],
+        value_parser = parse_ports
+    )]
+    pub(crate) ports: Vec<usize>,
+    /// How many hosts each tenant is on: those that the smallest network has, so that networks
+    /// differ in size alone.
+    #[arg(long, default_value_t = TENANT_HOSTS, value_parser = parse_count)]
+    pub(crate) tenant_hosts: usize,
 }
 
 /// What `metro` is loaded from.

@@ -91,6 +91,19 @@ pub(crate) struct Numbered<F> {
     pub(crate) make: F,
 }
 
+impl<F: Fn(u64) -> Resource + Clone> Numbered<F> {
+    /// So many clients of a cluster, who take turns with the numbers.
+    pub(crate) fn clients(count: usize, members: &[SocketAddr], make: F) -> Vec<Numbered<F>> {
+        let next = Arc::new(AtomicU64::new(0));
+        let mk_client = |_| Numbered {
+            writer: Writer::new(members.to_vec()),
+            next: next.clone(),
+            make: make.clone(),
+        };
+        (0..count).map(mk_client).collect()
+    }
+}
+
 impl<F: Fn(u64) -> Resource + Send + 'static> Write for Numbered<F> {
     async fn write(&mut self) -> Result<u64, String> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);

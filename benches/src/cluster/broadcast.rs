@@ -5,7 +5,6 @@
 //! The server is a process of its own, as a controller is, and a stream with the name [`CONTROL`] makes it
 //! go on to the next change.
 
-use super::PATIENCE;
 use super::admin::connect_channel;
 use super::process::{Process, free_address};
 use spanwire_hostproto::codec::{encode_delta, encode_full};
@@ -18,8 +17,6 @@ use spanwire_topology::model::{Uid, Vni};
 use spanwire_topology::view::{Item, ItemDelta, ItemKey};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -33,8 +30,6 @@ const SHARD: ItemKey = ItemKey::Shard { group: Uid(1), domain: Vni(1) };
 const MEMBERS: u8 = 50;
 /// Messages on their way to a host, or to the server.
 const OUTBOX: usize = 4;
-/// The pause between two attempts to reach a server that is starting.
-const LOOK_WAIT: Duration = Duration::from_millis(20);
 
 /// A server of broadcasts, and the right to make it go on.
 pub(crate) struct Broadcast {
@@ -49,19 +44,9 @@ impl Broadcast {
     /// Starts this program as one.
     pub(crate) async fn start(directory: &Path) -> Result<Broadcast, String> {
         let address = free_address()?;
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let mut command = Command::new(program);
-        command.args(["broadcast", "--listen", &address.to_string()]);
-        let mut process = Process::start("broadcast", command, &directory.join("broadcast.log"))?;
-        let deadline = Instant::now() + PATIENCE;
-        let channel = loop {
-            match connect_channel(address).await {
-                Ok(channel) => break channel,
-                Err(problem) if Instant::now() > deadline => return Err(problem),
-                Err(_) => process.check()?,
-            }
-            tokio::time::sleep(LOOK_WAIT).await;
-        };
+        let arguments = ["broadcast", "--listen", &address.to_string()];
+        let mut process = Process::of_this_program("broadcast", &arguments, directory)?;
+        let channel = process.reach(async || connect_channel(address).await).await?;
         let (control, messages) = mpsc::channel(OUTBOX);
         let hello = wire::Hello { host: CONTROL.to_owned(), ..wire::Hello::default() };
         let hello = host_message::Message::Hello(hello);

@@ -1,17 +1,20 @@
 //! Processes: started, and ended whatever becomes of the scenario.
 
-use super::ClusterOptions;
+use super::{ClusterOptions, PATIENCE};
+use std::fmt::Display;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Clock ticks of a second, as `/proc/PID/stat` counts them (proc(5), `USER_HZ`).
 const USER_HZ: f64 = 100.0;
 /// Ports that processes are given: below those that the kernel gives to clients, so that a process that
 /// was killed can have its own again.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
+/// The pause between two attempts to reach a process that is starting.
+const LOOK_WAIT: Duration = Duration::from_millis(20);
 /// Lines of a log that are shown when a process ends by itself.
 const LOG_LINES: usize = 10;
 
@@ -34,6 +37,36 @@ impl Process {
         let child = command.stdin(Stdio::null()).stdout(out).stderr(errors).spawn();
         let child = child.map_err(|error| format!("{program} does not start: {error}"))?;
         Ok(Process { name: name.to_owned(), log: log.to_owned(), child })
+    }
+
+    /// Starts this program, to do something that it is told by its arguments.
+    pub(crate) fn of_this_program(
+        name: &str,
+        arguments: &[&str],
+        directory: &Path,
+    ) -> Result<Process, String> {
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Process::start(name, command, &directory.join(format!("{name}.log")))
+    }
+
+    /// Tries to reach it until it can be, for [`PATIENCE`] at most, or it has ended.
+    pub(crate) async fn reach<T, E: Display>(
+        &mut self,
+        attempt: impl AsyncFn() -> Result<T, E>,
+    ) -> Result<T, String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match attempt().await {
+                Ok(reached) => return Ok(reached),
+                Err(problem) if Instant::now() > deadline => {
+                    return Err(format!("{} cannot be reached: {problem}", self.name));
+                }
+                Err(_) => self.check()?,
+            }
+            tokio::time::sleep(LOOK_WAIT).await;
+        }
     }
 
     /// Ends it at once, as `kill -9` does.

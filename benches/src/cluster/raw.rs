@@ -5,7 +5,6 @@ use super::process::{Process, free_address};
 use super::{PATIENCE, within};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,9 +13,6 @@ use tokio::task::JoinSet;
 
 /// As long as an acknowledgement is on the wire: frame, gRPC's prefix, message.
 const ANSWER_BYTES: usize = 24;
-
-/// The pause between two attempts to reach a server that is starting.
-const LOOK_WAIT: Duration = Duration::from_millis(20);
 
 /// Connections on loopback to a process that has their other ends, as a controller has.
 pub(crate) struct RawFanOut {
@@ -37,20 +33,12 @@ impl RawFanOut {
     ) -> Result<RawFanOut, String> {
         let refused = |error: std::io::Error| format!("raw connections: {error}");
         let address = free_address()?;
-        let program = std::env::current_exe().map_err(refused)?;
-        let mut command = Command::new(program);
-        command.args(["raw-fan-out", "--listen", &address.to_string()]);
-        command.args(["--bytes", &bytes.to_string(), "--sockets", &sockets.to_string()]);
-        let mut process = Process::start("raw fan-out", command, &directory.join("raw.log"))?;
-        let deadline = Instant::now() + PATIENCE;
-        let control = loop {
-            match connect(address).await {
-                Ok(stream) => break stream,
-                Err(error) if Instant::now() > deadline => return Err(refused(error)),
-                Err(_) => process.check()?,
-            }
-            tokio::time::sleep(LOOK_WAIT).await;
-        };
+        let numbers = [address.to_string(), bytes.to_string(), sockets.to_string()];
+        let [listen, bytes_of, sockets_of] = &numbers;
+        let arguments =
+            ["raw-fan-out", "--listen", listen, "--bytes", bytes_of, "--sockets", sockets_of];
+        let mut process = Process::of_this_program("raw-fan-out", &arguments, directory)?;
+        let control = process.reach(async || connect(address).await).await?;
         let (answered, answers) = mpsc::channel(sockets.max(1));
         let mut tasks = JoinSet::new();
         for _ in 0..sockets {

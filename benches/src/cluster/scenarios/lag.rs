@@ -32,16 +32,11 @@ pub(crate) async fn run(
     let revision = Writer::new(vec![leader]).apply(racks.resources()).await?;
     let fleet = Fleet::start(racks.hosts(), &controllers.addresses(), revision).await?;
 
-    let changes = Arc::default();
-    let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
+    let make = {
         let racks = racks.clone();
-        clients.push(Numbered {
-            writer: Writer::new(vec![leader]),
-            next: Arc::clone(&changes),
-            make: move |number| racks.mk_change(number),
-        });
-    }
+        move |number| racks.mk_change(number)
+    };
+    let clients = Numbered::clients(CLIENTS, &[leader], make);
     let going_on = open_loop(clients, CHANGES);
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
     let samples = going_on.finish().await?;

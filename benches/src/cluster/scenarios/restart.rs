@@ -1,14 +1,13 @@
 //! A controller with all of `metro` that is killed and started again.
 
 use crate::cluster::{
-    ClusterOptions, Controllers, Directory, Numbered, Writer, close_loop, save_metro, spanwire,
+    ClusterOptions, Controllers, Directory, Numbered, close_loop, save_metro, spanwire,
     wait_welcome, within,
 };
 use crate::measure::Report;
 use crate::scenarios::targets::{Target, Targets};
 use crate::workloads::metro::Metro;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 /// The first host of the workload.
@@ -34,14 +33,8 @@ pub(crate) async fn run(
     wait_served(&controllers).await?;
     let first = started.elapsed();
 
-    let next = Arc::new(AtomicU64::new(0));
-    let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
-        let metro = metro.clone();
-        let make = move |number| metro.mk_numbered_change(number);
-        let writer = Writer::new(controllers.addresses());
-        clients.push(Numbered { writer, next: next.clone(), make });
-    }
+    let make = move |number| metro.mk_numbered_change(number);
+    let clients = Numbered::clients(CLIENTS, &controllers.addresses(), make);
     let (measured, _) = close_loop(clients, CHANGING).await?;
 
     controllers.kill(1);

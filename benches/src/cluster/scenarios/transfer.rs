@@ -1,14 +1,12 @@
 //! A replica that is added to a controller with all of `metro`, while changes go on.
 
 use crate::cluster::{
-    ClusterOptions, Controllers, Directory, Numbered, Writer, latencies, open_loop, save_metro,
-    spanwire,
+    ClusterOptions, Controllers, Directory, Numbered, latencies, open_loop, save_metro, spanwire,
 };
 use crate::measure::{Report, rounded};
 use crate::workloads::metro::Metro;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 /// Changes a second, and the clients that make them.
@@ -31,14 +29,8 @@ pub(crate) async fn run(
     let mut controllers = Controllers::found(&binary, &directory, Some(data_dir))?;
     controllers.leader().await?;
 
-    let next = Arc::new(AtomicU64::new(0));
-    let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
-        let metro = metro.clone();
-        let make = move |number| metro.mk_numbered_change(number);
-        let writer = Writer::new(controllers.addresses());
-        clients.push(Numbered { writer, next: next.clone(), make });
-    }
+    let make = move |number| metro.mk_numbered_change(number);
+    let clients = Numbered::clients(CLIENTS, &controllers.addresses(), make);
     let around = Duration::from_secs_f64((AROUND * scale).max(1.0));
     let going_on = open_loop(clients, CHANGES);
     // The clients connect.
