@@ -87,14 +87,20 @@ impl<I: Id> IdSet<I> {
     pub(super) fn from_unsorted(mut ids: Vec<u32>) -> IdSet<I> {
         ids.sort_unstable();
         ids.dedup();
+        IdSet::from_sorted(&ids)
+    }
+
+    /// A set of identifiers that are sorted, each there once.
+    pub(super) fn from_sorted(ids: &[u32]) -> IdSet<I> {
+        debug_assert!(ids.is_sorted_by(|a, b| a < b));
         if ids.len() > FEW_MAX {
-            let mut bitmap = RoaringBitmap::new();
-            // Sorted, so every one of them is appended.
-            bitmap.extend(ids);
+            // Refused if they are not sorted, and then added one by one: nothing is left out.
+            let bitmap = RoaringBitmap::from_sorted_iter(ids.iter().copied())
+                .unwrap_or_else(|_| ids.iter().copied().collect());
             return IdSet::of_ids(Ids::Many(bitmap));
         }
         let mut few = [0; FEW_MAX];
-        few[..ids.len()].copy_from_slice(&ids);
+        few[..ids.len()].copy_from_slice(ids);
         IdSet::of_ids(Ids::Few { len: ids.len() as u8, ids: few })
     }
 

@@ -111,6 +111,11 @@ impl<I: Id, T> Slab<I, T> {
         self.entries.get(id.index() as usize)?.as_ref()
     }
 
+    /// The identifiers of all values are below this.
+    pub(super) fn bound(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (I, &T)> {
         self.entries
             .iter()

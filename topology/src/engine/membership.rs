@@ -70,7 +70,7 @@ impl Engine {
 
     /// The groups a port belongs to by its present attributes, sorted. Groups are looked at from
     /// the innermost out, so that each finds what it is made of already decided.
-    fn groups_for(&self, id: PortId) -> SmallVec<[GroupId; 4]> {
+    pub(super) fn groups_for(&self, id: PortId) -> SmallVec<[GroupId; 4]> {
         let port = &self.ports[id];
         let switch = &self.switches[port.switch];
         let mut found: SmallVec<[GroupId; 4]> = SmallVec::new();
@@ -210,16 +210,10 @@ impl Engine {
                     version: 0,
                 });
                 sorted_insert(&mut self.groups[group].shards, (domain, shard));
-                if !journal.is_load {
-                    journal.shards.insert(shard, ShardChange::default());
-                }
+                journal.shards.insert(shard, ShardChange::default());
                 shard
             }
         };
-        if journal.is_load {
-            self.shards[shard].members.insert(id);
-            return;
-        }
         let change = self.remember_shard(journal, shard);
         // A new shard is told as a whole.
         if change.existed {
@@ -282,17 +276,13 @@ impl Engine {
         domain: DomainId,
     ) -> PlacementId {
         if let Some(placement) = self.placement_of(host, domain) {
-            if !journal.is_load {
-                journal.placements.entry(placement).or_insert(true);
-            }
+            journal.placements.entry(placement).or_insert(true);
             return placement;
         }
         let placement = self.placements.insert(Placement { host, domain, ports: 0 });
         sorted_insert(&mut self.hosts[host].placements, (domain, placement));
         self.domains[domain].placements.insert(placement);
-        if !journal.is_load {
-            journal.placements.insert(placement, false);
-        }
+        journal.placements.insert(placement, false);
         placement
     }
 

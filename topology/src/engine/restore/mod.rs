@@ -1,11 +1,15 @@
 //! A whole state into an empty engine.
 //!
 //! The steps are those of a transaction, without what a transaction keeps to be undone and to tell
-//! hosts of: what comes out is the same state, and that is tested.
+//! hosts of, and with all ports put where they belong in one go: what comes out is the same state, and
+//! that is tested.
+
+mod deal;
+mod ports;
 
 use super::api::{Object, Refusal};
 use super::apply::duplicate_address;
-use super::ids::{GroupId, Map, PolicyId, PortId, RouterId};
+use super::ids::{GroupId, Map, PolicyId, RouterId};
 use super::journal::Journal;
 use super::prepare::check_resource;
 use super::snapshot::{SnapshotEnd, SnapshotError};
@@ -111,10 +115,7 @@ impl Engine {
             self.install_policy(journal, id, links);
         }
         // Last, so that a port finds all that it becomes part of, and is looked at once.
-        for id in of_kind(Kind::LogicalPort).map(PortId) {
-            self.plug(id);
-            self.attach(journal, id);
-        }
+        self.populate(journal);
         self.restore_vnis(journal, identities);
         self.settle(journal, 0);
         duplicate_address(journal).map_or(Ok(()), Err)
