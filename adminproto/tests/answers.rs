@@ -12,8 +12,8 @@ use spanwire_topology::model::{
     Action, DefaultActions, Direction, Kind, ObjectKey, PortAttachment, Uid, Vni,
 };
 use spanwire_topology::view::{
-    DomainItem, HostView, Item, ItemKey, Locator, PeerItem, PolicyItem, PortItem, RuleItem,
-    VersionedItem,
+    DomainItem, HostView, Item, ItemKey, Locator, Locators, PeerItem, PolicyItem, PortItem,
+    RuleItem, VersionedItem,
 };
 use std::sync::Arc;
 use tonic::Code;
@@ -182,11 +182,11 @@ fn mk_view() -> HostView {
         ),
         (
             ItemKey::Locators(Vni(5)),
-            Item::Locators(vec![Locator {
+            Item::Locators(Locators::from_iter([Locator {
                 address: "10.20.0.11".parse().unwrap(),
                 mac: "0a:58:0a:14:00:0b".parse().unwrap(),
                 vtep: "192.0.2.2".parse().unwrap(),
-            }]),
+            }])),
         ),
     ];
     let items = items

@@ -175,13 +175,11 @@ fn enlarged(view: &HostView, locators: u32, members: u32) -> HostView {
     for (key, versioned) in &mut view.items {
         let item = match (key, &*versioned.item) {
             (ItemKey::Locators(_), Item::Locators(list)) => {
-                let mut list = list.clone();
-                list.extend((0..locators).map(|n| {
+                let more = (0..locators).map(|n| {
                     let address = IpAddr::from(Ipv4Addr::from(0x0b00_0000 + n));
                     Locator { address, mac: Mac::derived_from(address), vtep: other }
-                }));
-                list.sort_unstable();
-                Item::Locators(list)
+                });
+                Item::Locators(list.iter().chain(more).collect())
             }
             (ItemKey::Shard { .. }, Item::Shard(list)) => {
                 let mut list = list.clone();

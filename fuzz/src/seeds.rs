@@ -165,7 +165,7 @@ fn updates() -> Vec<Vec<u8>> {
                     ItemDelta::Shard { removed: Vec::new(), added: added.clone() }
                 }
                 Item::Locators(added) => {
-                    ItemDelta::Locators { removed: Vec::new(), added: added.clone() }
+                    ItemDelta::Locators { removed: Vec::new(), added: added.iter().collect() }
                 }
                 _ => continue,
             };

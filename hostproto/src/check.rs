@@ -94,26 +94,31 @@ impl Members {
         }
         match (&*held.item, &*wanted.item) {
             (Item::Shard(held), Item::Shard(wanted)) => {
-                members.diff(held, wanted, ToString::to_string);
+                members.diff(held.iter(), wanted.iter(), ToString::to_string);
             }
             (Item::Blocks(held), Item::Blocks(wanted)) => {
-                members.diff(held, wanted, ToString::to_string);
+                members.diff(held.iter(), wanted.iter(), ToString::to_string);
             }
             (Item::Locators(held), Item::Locators(wanted)) => {
-                members.diff(held, wanted, |Locator { address, mac, vtep }| {
+                members.diff(held.iter(), wanted.iter(), |Locator { address, mac, vtep }| {
                     format!("{address} ({mac}) at {vtep}")
                 });
             }
             (held, wanted) => {
-                members.diff(&facts(held), &facts(wanted), Clone::clone);
+                members.diff(facts(held).iter(), facts(wanted).iter(), ToString::to_string);
             }
         }
         members
     }
 
     /// Adds what is in one of two sorted lists and not in the other.
-    fn diff<T: Ord>(&mut self, held: &[T], wanted: &[T], text: impl Fn(&T) -> String) {
-        let (mut held, mut wanted) = (held.iter().peekable(), wanted.iter().peekable());
+    fn diff<T: Ord>(
+        &mut self,
+        held: impl Iterator<Item = T>,
+        wanted: impl Iterator<Item = T>,
+        text: impl Fn(&T) -> String,
+    ) {
+        let (mut held, mut wanted) = (held.peekable(), wanted.peekable());
         loop {
             let order = match (held.peek(), wanted.peek()) {
                 (Some(held), Some(wanted)) => held.cmp(wanted),
@@ -125,11 +130,11 @@ impl Members {
             let of_wanted = wanted.next_if(|_| order != Ordering::Less);
             match (of_held, of_wanted) {
                 (Some(extra), None) if self.extra.len() < DIFFERENCE_MEMBERS_MAX => {
-                    self.add_extra(text(extra));
+                    self.add_extra(text(&extra));
                 }
                 (Some(_), None) => self.extra_count = self.extra_count.saturating_add(1),
                 (None, Some(missing)) if self.missing.len() < DIFFERENCE_MEMBERS_MAX => {
-                    self.add_missing(text(missing));
+                    self.add_missing(text(&missing));
                 }
                 (None, Some(_)) => self.missing_count = self.missing_count.saturating_add(1),
                 (Some(_), Some(_)) | (None, None) => {}
@@ -260,7 +265,8 @@ mod tests {
         assert_eq!(members.missing, ["10.0.0.3", "10.0.0.5"]);
         let locators = |vtep: u8| {
             let (address, vtep) = (address(1), address(vtep));
-            Item::Locators(vec![Locator { address, mac: Mac::derived_from(address), vtep }])
+            let locator = Locator { address, mac: Mac::derived_from(address), vtep };
+            Item::Locators([locator].into_iter().collect())
         };
         let members = compare(locators(8), locators(9));
         assert!(members.extra[0].ends_with("at 10.0.0.8"), "{members:?}");

@@ -69,7 +69,7 @@ pub fn members_in(item: &Item) -> Option<usize> {
 pub fn cut(item: &Item) -> Option<HeldRanges> {
     match item {
         Item::Shard(list) => cut_list(list, Bounds::Addresses),
-        Item::Locators(list) => cut_list(list, Bounds::Addresses),
+        Item::Locators(list) => cut_list(&list.iter().collect::<Vec<_>>(), Bounds::Addresses),
         Item::Blocks(list) => cut_list(list, Bounds::Blocks),
         Item::Domain(_) | Item::Port(_) | Item::Policy(_) => None,
     }
@@ -84,7 +84,8 @@ pub fn difference(held: &HeldRanges, item: &Item) -> Option<RangesDelta> {
             difference_of(bounds, digests, list, Item::Shard)
         }
         (Bounds::Addresses(bounds), Item::Locators(list)) => {
-            difference_of(bounds, digests, list, Item::Locators)
+            let list: Vec<Locator> = list.iter().collect();
+            difference_of(bounds, digests, &list, |list| Item::Locators(list.into_iter().collect()))
         }
         (Bounds::Blocks(bounds), Item::Blocks(list)) => {
             difference_of(bounds, digests, list, Item::Blocks)
@@ -104,7 +105,10 @@ pub fn apply(held: &Item, delta: &RangesDelta) -> Result<Item, String> {
             apply_to(held, replaced, members, *digest).map(Item::Shard)
         }
         (Item::Locators(held), Item::Locators(members)) => {
-            apply_to(held, replaced, members, *digest).map(Item::Locators)
+            let [held, members]: [Vec<Locator>; 2] =
+                [held, members].map(|list| list.iter().collect());
+            let list = apply_to(&held, replaced, &members, *digest)?;
+            Ok(Item::Locators(list.into_iter().collect()))
         }
         (Item::Blocks(held), Item::Blocks(members)) => {
             apply_to(held, replaced, members, *digest).map(Item::Blocks)
@@ -141,7 +145,7 @@ impl Member for Locator {
         self.address
     }
     fn pack(list: &[Locator]) -> Vec<u8> {
-        encode_locators(list)
+        encode_locators(&list.iter().copied().collect())
     }
 }
 

@@ -9,7 +9,9 @@ use crate::limits::{BATCH_ADDRESSES_MAX, BATCH_BYTES_MAX, BATCH_UPDATES_MAX, DIF
 use crate::ranges;
 use bytes::Bytes;
 use spanwire_topology::model::Revision;
-use spanwire_topology::view::{HostView, Item, ItemDelta, ItemKey, Locator, VersionedItem};
+use spanwire_topology::view::{
+    HostView, Item, ItemDelta, ItemKey, Locator, Locators, VersionedItem,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -253,65 +255,54 @@ pub fn apply_to_shard(
     removed: &[IpAddr],
     added: &[IpAddr],
 ) -> Result<Vec<IpAddr>, String> {
-    let kept = without(held, removed, |address| *address)?;
-    merge(
-        kept,
-        added,
-        |address| *address,
-        |_, added| Err(format!("{added} is added, and already there")),
-    )
+    let twice = |_, added| Err(format!("{added} is added, and already there"));
+    let mut list = Vec::with_capacity(held.len() + added.len());
+    for address in changed(held.iter().copied(), removed, added, |address| *address, twice) {
+        list.push(address?);
+    }
+    Ok(list)
 }
 
-/// Applies a difference to the sorted locators of a domain.
+/// Applies a difference to the locators of a domain. `added` is sorted by address.
 pub fn apply_to_locators(
-    held: &[Locator],
+    held: &Locators,
     removed: &[IpAddr],
     added: &[Locator],
-) -> Result<Vec<Locator>, String> {
-    let kept = without(held, removed, |locator| locator.address)?;
-    merge(kept, added, |locator| locator.address, |_, added| Ok(added))
+) -> Result<Locators, String> {
+    changed(held.iter(), removed, added, |locator| locator.address, |_, added| Ok(added)).collect()
 }
 
-/// What is held but for what is removed, all of which must be held. Both are sorted.
-fn without<'a, T>(
-    held: &'a [T],
-    removed: &'a [IpAddr],
-    address: impl Fn(&T) -> IpAddr,
-) -> Result<Vec<&'a T>, String> {
-    let mut kept = Vec::with_capacity(held.len());
-    let mut removed = removed.iter().peekable();
-    for entry in held {
-        if removed.next_if(|removed| **removed == address(entry)).is_none() {
-            kept.push(entry);
-        }
-    }
-    match removed.next() {
-        Some(address) => Err(format!("{address} is removed, and not there")),
-        None => Ok(kept),
-    }
-}
-
-/// What is kept and what is added, sorted as both are; `both` decides where they have the same
-/// address.
-fn merge<T: Copy>(
-    kept: Vec<&T>,
+/// What is held, without what is removed, all of which must be held, and with what is added. All three
+/// are sorted; `both` decides where what is held and what is added have the same address.
+fn changed<T: Copy>(
+    held: impl Iterator<Item = T>,
+    removed: &[IpAddr],
     added: &[T],
     address: impl Fn(&T) -> IpAddr,
     both: impl Fn(T, T) -> Result<T, String>,
-) -> Result<Vec<T>, String> {
-    let mut merged = Vec::with_capacity(kept.len() + added.len());
+) -> impl Iterator<Item = Result<T, String>> {
+    let mut held = held.peekable();
+    let mut removed = removed.iter().peekable();
     let mut added = added.iter().copied().peekable();
-    for kept in kept {
-        while let Some(before) = added.next_if(|added| address(added) < address(kept)) {
-            merged.push(before);
+    std::iter::from_fn(move || {
+        while let Some(kept) = held.peek().map(&address) {
+            if removed.next_if(|removed| **removed == kept).is_none() {
+                break;
+            }
+            held.next();
         }
-        match added.next_if(|added| address(added) == address(kept)) {
-            Some(same) => merged.push(both(*kept, same)?),
-            None => merged.push(*kept),
+        let next = held.peek().map(&address);
+        // Everything before the next that is kept is looked at already.
+        if let Some(absent) = removed.next_if(|removed| next.is_none_or(|next| **removed < next)) {
+            return Some(Err(format!("{absent} is removed, and not there")));
         }
-    }
-    merged.extend(added);
-    Ok(merged)
+        let is_first = |added: &T| next.is_none_or(|next| address(added) <= next);
+        match added.next_if(is_first) {
+            Some(new) if Some(address(&new)) == next => Some(both(held.next()?, new)),
+            Some(new) => Some(Ok(new)),
+            None => held.next().map(Ok),
+        }
+    })
 }
 
 #[cfg(test)]

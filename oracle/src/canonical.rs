@@ -235,7 +235,7 @@ impl Names<'_> {
             }
             (CanonicalKey::Locators(_), Item::Locators(locators)) => {
                 check_sorted("locators", locators.iter().map(|locator| locator.address))?;
-                Ok(CanonicalItem::Locators(locators.clone()))
+                Ok(CanonicalItem::Locators(locators.iter().collect()))
             }
             _ => Err(CanonicalError(format!("the content is that of another kind: {item:?}"))),
         }

@@ -213,7 +213,7 @@ fn from_rule_item(item: &RuleItem, keys: Keys<'_>) -> wire::ViewRule {
     }
 }
 
-fn from_locator(locator: &Locator) -> wire::ViewLocator {
+fn from_locator(locator: Locator) -> wire::ViewLocator {
     let Locator { address, mac, vtep } = locator;
     wire::ViewLocator { address: address.to_string(), mac: mac.to_string(), vtep: vtep.to_string() }
 }

@@ -8,7 +8,8 @@ use spanwire_topology::model::{
     Action, Direction, IcmpVersion, PortRange, ServiceEntry, TransportProtocol, Uid, Vni,
 };
 use spanwire_topology::view::{
-    DomainItem, HostView, Item, ItemKey, Locator, PeerItem, PolicyItem, PortItem, RuleItem,
+    DomainItem, HostView, Item, ItemKey, Locator, Locators, PeerItem, PolicyItem, PortItem,
+    RuleItem,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -159,11 +160,11 @@ pub fn policy(view: &HostView, uid: Uid) -> Option<&PolicyItem> {
     }
 }
 
-/// The locators of a domain in a view; none if the view does not have them.
-pub fn locators(view: &HostView, vni: Vni) -> &[Locator] {
+/// The locators of a domain in a view; `None` if the view does not have them.
+pub fn locators(view: &HostView, vni: Vni) -> Option<&Locators> {
     match view.items.get(&ItemKey::Locators(vni)).map(|versioned| &*versioned.item) {
-        Some(Item::Locators(locators)) => locators,
-        _ => &[],
+        Some(Item::Locators(locators)) => Some(locators),
+        _ => None,
     }
 }
 
@@ -384,9 +385,8 @@ pub fn route(view: &HostView, from: Uid, address: IpAddr) -> Result<Destination,
         if let Some((uid, _)) = local {
             return Ok(Destination::Local(uid));
         }
-        let known = locators(view, domain);
-        if let Ok(position) = known.binary_search_by_key(&address, |locator| locator.address) {
-            return Ok(Destination::Remote { domain, locator: known[position] });
+        if let Some(locator) = locators(view, domain).and_then(|known| known.get(address)) {
+            return Ok(Destination::Remote { domain, locator });
         }
     }
     Ok(Destination::Unreachable)

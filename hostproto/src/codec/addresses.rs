@@ -30,34 +30,27 @@ trait Number: Copy + Ord {
     fn to_number(self) -> u128;
     /// `number` is at most [`Number::MAX`].
     fn from_number(number: u128) -> Self;
-    fn to_address(self) -> IpAddr;
 }
 
-impl Number for u32 {
+impl Number for Ipv4Addr {
     const BYTES: usize = 4;
     const MAX: u128 = u32::MAX as u128;
     fn to_number(self) -> u128 {
-        self.into()
+        u32::from(self).into()
     }
-    fn from_number(number: u128) -> u32 {
-        number as u32
-    }
-    fn to_address(self) -> IpAddr {
-        IpAddr::V4(Ipv4Addr::from(self))
+    fn from_number(number: u128) -> Ipv4Addr {
+        Ipv4Addr::from(number as u32)
     }
 }
 
-impl Number for u128 {
+impl Number for Ipv6Addr {
     const BYTES: usize = 16;
     const MAX: u128 = u128::MAX;
     fn to_number(self) -> u128 {
-        self
+        self.into()
     }
-    fn from_number(number: u128) -> u128 {
-        number
-    }
-    fn to_address(self) -> IpAddr {
-        IpAddr::V6(Ipv6Addr::from(self))
+    fn from_number(number: u128) -> Ipv6Addr {
+        Ipv6Addr::from(number)
     }
 }
 
@@ -101,37 +94,51 @@ pub(super) fn put_addresses(out: &mut Vec<u8>, addresses: &[IpAddr]) {
     let (mut v4, mut v6) = (Vec::with_capacity(addresses.len()), Vec::new());
     for address in addresses.iter() {
         match *address {
-            IpAddr::V4(address) => v4.push(u32::from(address)),
-            IpAddr::V6(address) => v6.push(u128::from(address)),
+            IpAddr::V4(address) => v4.push(address),
+            IpAddr::V6(address) => v6.push(address),
         }
     }
-    let raw = is_raw(&v4);
+    put_families(out, &v4, &v6);
+}
+
+/// As [`put_addresses`], of addresses that are sorted and unique.
+pub(super) fn put_families(out: &mut Vec<u8>, v4: &[Ipv4Addr], v6: &[Ipv6Addr]) {
+    let raw = is_raw(v4);
     let header = (v4.len() as u128) << 2 | u128::from(raw) << 1 | u128::from(!v6.is_empty());
     put_varint(out, header);
-    put_part(out, &v4, raw);
+    put_part(out, v4, raw);
     if !v6.is_empty() {
-        let raw = is_raw(&v6);
+        let raw = is_raw(v6);
         put_varint(out, (v6.len() as u128) << 1 | u128::from(raw));
-        put_part(out, &v6, raw);
+        put_part(out, v6, raw);
     }
 }
 
 /// Unpacks addresses, and stops behind them.
 pub(super) fn take_addresses(reader: &mut Reader<'_>) -> Result<Vec<IpAddr>, DecodeError> {
+    let (v4, v6) = take_families(reader)?;
+    let v4 = v4.into_iter().map(IpAddr::V4);
+    Ok(v4.chain(v6.into_iter().map(IpAddr::V6)).collect())
+}
+
+/// As [`take_addresses`], those of each family by themselves.
+pub(super) fn take_families(
+    reader: &mut Reader<'_>,
+) -> Result<(Vec<Ipv4Addr>, Vec<Ipv6Addr>), DecodeError> {
     let header = reader.take_varint()?;
     let (count, raw, more) = (header >> 2, header & 2 != 0, header & 1 != 0);
     let count = reader.check_limit(count, ADDRESSES_MAX)?;
-    let mut addresses = Vec::new();
-    take_part::<u32>(reader, count, raw, &mut addresses)?;
+    let v4 = take_part(reader, count, raw)?;
+    let mut v6 = Vec::new();
     if more {
         let header = reader.take_varint()?;
-        let count = reader.check_limit(header >> 1, ADDRESSES_MAX - addresses.len())?;
+        let count = reader.check_limit(header >> 1, ADDRESSES_MAX - v4.len())?;
         if count == 0 {
             return Err(reader.error("an IPv6 part has no addresses"));
         }
-        take_part::<u128>(reader, count, header & 1 != 0, &mut addresses)?;
+        v6 = take_part(reader, count, header & 1 != 0)?;
     }
-    Ok(addresses)
+    Ok((v4, v6))
 }
 
 /// Calls `run` with the gap and the length of each run.
@@ -198,20 +205,11 @@ fn take_part<N: Number>(
     reader: &mut Reader<'_>,
     count: usize,
     raw: bool,
-    addresses: &mut Vec<IpAddr>,
-) -> Result<(), DecodeError> {
-    if raw {
-        take_raw::<N>(reader, count, addresses)
-    } else {
-        take_runs::<N>(reader, count, addresses)
-    }
+) -> Result<Vec<N>, DecodeError> {
+    if raw { take_raw(reader, count) } else { take_runs(reader, count) }
 }
 
-fn take_raw<N: Number>(
-    reader: &mut Reader<'_>,
-    count: usize,
-    addresses: &mut Vec<IpAddr>,
-) -> Result<(), DecodeError> {
+fn take_raw<N: Number>(reader: &mut Reader<'_>, count: usize) -> Result<Vec<N>, DecodeError> {
     let bytes = reader.take_bytes(count * N::BYTES)?;
     let mut numbers: Vec<N> = Vec::with_capacity(count);
     for chunk in bytes.chunks_exact(N::BYTES) {
@@ -225,16 +223,12 @@ fn take_raw<N: Number>(
     if !is_raw(&numbers) {
         return Err(reader.error("addresses are raw though runs are not longer"));
     }
-    addresses.extend(numbers.iter().map(|number| number.to_address()));
-    Ok(())
+    Ok(numbers)
 }
 
-fn take_runs<N: Number>(
-    reader: &mut Reader<'_>,
-    count: usize,
-    addresses: &mut Vec<IpAddr>,
-) -> Result<(), DecodeError> {
+fn take_runs<N: Number>(reader: &mut Reader<'_>, count: usize) -> Result<Vec<N>, DecodeError> {
     let before = reader.at();
+    let mut addresses = Vec::new();
     let (mut left, mut lowest) = (count, Some(0_u128));
     while left > 0 {
         let byte = reader.take_byte()?;
@@ -260,14 +254,16 @@ fn take_runs<N: Number>(
         let Some((first, last)) = last else {
             return Err(reader.error("an address is beyond the last of its family"));
         };
-        addresses.extend((first..=last).map(|number| N::from_number(number).to_address()));
+        addresses.extend((first..=last).map(N::from_number));
         left -= length as usize;
         lowest = last.checked_add(2);
     }
     if reader.at() - before > count * N::BYTES {
         return Err(reader.error("addresses are in runs though raw ones are shorter"));
     }
-    Ok(())
+    // It grew by doubling, as a count that is not true must not take memory, and may be held for long.
+    addresses.shrink_to_fit();
+    Ok(addresses)
 }
 
 #[cfg(test)]

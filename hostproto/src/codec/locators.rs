@@ -14,77 +14,49 @@
 //! A MAC address is derived if it is what `Mac::derived_from` makes of the locator's address.
 //! Columns instead of rows, because each column by itself packs well.
 
-use super::addresses::{put_addresses, take_addresses};
+use super::addresses::{put_addresses, put_families, take_addresses, take_families};
 use super::error::DecodeError;
 use super::varint::{Reader, put_bits, take_bits};
 use spanwire_topology::model::Mac;
-use spanwire_topology::view::Locator;
-use std::borrow::Cow;
-use std::net::IpAddr;
+use spanwire_topology::view::{LocatorColumns, Locators};
 
 const MACS_ALL_DERIVED: u8 = 0;
 const MACS_SOME_DERIVED: u8 = 1;
 const MACS_NONE_DERIVED: u8 = 2;
 
-/// Packs locators. They should be sorted by address and unique already; if not, they are after it,
-/// and of two for one address the first in order is kept.
-pub fn encode_locators(locators: &[Locator]) -> Vec<u8> {
+/// Packs locators.
+pub fn encode_locators(locators: &Locators) -> Vec<u8> {
     let mut out = Vec::new();
     if locators.is_empty() {
         return out;
     }
-    let locators = sorted_by_address(locators);
-    let addresses: Vec<IpAddr> = locators.iter().map(|locator| locator.address).collect();
-    let mut vteps: Vec<IpAddr> = locators.iter().map(|locator| locator.vtep).collect();
-    vteps.sort_unstable();
-    vteps.dedup();
-    put_addresses(&mut out, &addresses);
-    put_addresses(&mut out, &vteps);
-    let numbers =
-        locators.iter().map(|locator| vteps.partition_point(|vtep| *vtep < locator.vtep) as u32);
-    put_bits(&mut out, index_width(vteps.len()), numbers);
-    put_macs(&mut out, &locators);
+    let LocatorColumns { v4, v6, vteps, vtep_of, macs } = locators.columns();
+    put_families(&mut out, v4, v6);
+    put_addresses(&mut out, vteps);
+    put_bits(&mut out, index_width(vteps.len()), vtep_of.iter().copied());
+    put_macs(&mut out, locators.len(), macs);
     out
 }
 
-/// Unpacks locators: sorted by address, unique.
-pub fn decode_locators(what: &'static str, bytes: &[u8]) -> Result<Vec<Locator>, DecodeError> {
+/// Unpacks locators.
+pub fn decode_locators(what: &'static str, bytes: &[u8]) -> Result<Locators, DecodeError> {
     if bytes.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Locators::default());
     }
     let mut reader = Reader::new(what, bytes);
-    let addresses = take_addresses(&mut reader)?;
-    if addresses.is_empty() {
+    let (v4, v6) = take_families(&mut reader)?;
+    let count = v4.len() + v6.len();
+    if count == 0 {
         return Err(reader.error("an empty list is written as nothing"));
     }
     let vteps = take_addresses(&mut reader)?;
-    let numbers = take_bits(&mut reader, index_width(vteps.len()), addresses.len())?;
-    let mut used = vec![false; vteps.len()];
-    let mut of_each = Vec::with_capacity(addresses.len());
-    for number in numbers {
-        let vtep = vteps
-            .get(number as usize)
-            .ok_or_else(|| reader.error("a locator has a VTEP that is not in the table"))?;
-        used[number as usize] = true;
-        of_each.push(*vtep);
-    }
-    if used.contains(&false) {
-        return Err(reader.error("a VTEP in the table has no locator"));
-    }
-    let macs = take_macs(&mut reader, &addresses)?;
+    let vtep_of = take_bits(&mut reader, index_width(vteps.len()), count)?;
+    let macs = take_macs(&mut reader, count)?;
+    let columns = LocatorColumns { v4, v6, vteps, vtep_of, macs };
+    let locators = Locators::from_columns(columns);
+    let locators = locators.map_err(|error| reader.error(error.as_str()))?;
     reader.finish()?;
-    let locators = addresses.into_iter().zip(of_each).zip(macs);
-    Ok(locators.map(|((address, vtep), mac)| Locator { address, mac, vtep }).collect())
-}
-
-fn sorted_by_address(locators: &[Locator]) -> Cow<'_, [Locator]> {
-    if locators.is_sorted_by(|a, b| a.address < b.address) {
-        return Cow::Borrowed(locators);
-    }
-    let mut locators = locators.to_vec();
-    locators.sort_unstable();
-    locators.dedup_by_key(|locator| locator.address);
-    Cow::Owned(locators)
+    Ok(locators)
 }
 
 /// The bits that the numbers of a table of so many take.
@@ -92,68 +64,59 @@ fn index_width(count: usize) -> u32 {
     usize::BITS - count.saturating_sub(1).leading_zeros()
 }
 
-fn put_macs(out: &mut Vec<u8>, locators: &[Locator]) {
-    let is_explicit = |locator: &Locator| locator.mac != Mac::derived_from(locator.address);
-    let explicit: Vec<[u8; 6]> = locators
-        .iter()
-        .filter(|locator| is_explicit(locator))
-        .map(|locator| locator.mac.octets())
-        .collect();
+/// Packs the MAC addresses of `count` locators; those that are not `explicit` are derived.
+fn put_macs(out: &mut Vec<u8>, count: usize, explicit: &[(u32, Mac)]) {
     if explicit.is_empty() {
         out.push(MACS_ALL_DERIVED);
         return;
     }
-    if explicit.len() == locators.len() {
+    if explicit.len() == count {
         out.push(MACS_NONE_DERIVED);
     } else {
         out.push(MACS_SOME_DERIVED);
-        put_bits(out, 1, locators.iter().map(|locator| u32::from(is_explicit(locator))));
+        let mut numbers = explicit.iter().map(|(number, _)| *number).peekable();
+        let bits = (0..count as u32).map(|n| u32::from(numbers.next_if_eq(&n).is_some()));
+        put_bits(out, 1, bits);
     }
-    let prefix_len = common_prefix_len(&explicit);
+    let macs: Vec<[u8; 6]> = explicit.iter().map(|(_, mac)| mac.octets()).collect();
+    let prefix_len = common_prefix_len(&macs);
     out.push(prefix_len as u8);
-    out.extend_from_slice(&explicit[0][..prefix_len]);
-    for mac in &explicit {
+    out.extend_from_slice(&macs[0][..prefix_len]);
+    for mac in &macs {
         out.extend_from_slice(&mac[prefix_len..]);
     }
+}
+
+/// The explicit MAC addresses of `count` locators, with the numbers of those.
+fn take_macs(reader: &mut Reader<'_>, count: usize) -> Result<Vec<(u32, Mac)>, DecodeError> {
+    let numbers: Vec<u32> = match reader.take_byte()? {
+        MACS_ALL_DERIVED => return Ok(Vec::new()),
+        MACS_SOME_DERIVED => {
+            let bits = take_bits(reader, 1, count)?;
+            let explicit: Vec<u32> =
+                (0..).zip(bits).filter(|(_, bit)| *bit == 1).map(|(number, _)| number).collect();
+            if explicit.is_empty() || explicit.len() == count {
+                let problem = "all MAC addresses are alike, and written as if they were not";
+                return Err(reader.error(problem));
+            }
+            explicit
+        }
+        MACS_NONE_DERIVED => (0..count as u32).collect(),
+        _ => return Err(reader.error("unknown form of MAC addresses")),
+    };
+    let macs = take_explicit(reader, numbers.len())?;
+    let macs = numbers.into_iter().zip(macs).map(|(number, octets)| {
+        let mac = Mac::new(octets);
+        let mac = mac.map_err(|_| reader.error("a MAC address is zero, or a multicast address"))?;
+        Ok((number, mac))
+    });
+    macs.collect()
 }
 
 fn common_prefix_len(macs: &[[u8; 6]]) -> usize {
     let first = macs.first().copied().unwrap_or_default();
     let common = |mac: &[u8; 6]| mac.iter().zip(&first).take_while(|(a, b)| a == b).count();
     macs.iter().map(common).min().unwrap_or(0)
-}
-
-fn take_macs(reader: &mut Reader<'_>, addresses: &[IpAddr]) -> Result<Vec<Mac>, DecodeError> {
-    let form = reader.take_byte()?;
-    let explicit: Vec<bool> = match form {
-        MACS_ALL_DERIVED => vec![false; addresses.len()],
-        MACS_SOME_DERIVED => {
-            take_bits(reader, 1, addresses.len())?.into_iter().map(|bit| bit == 1).collect()
-        }
-        MACS_NONE_DERIVED => vec![true; addresses.len()],
-        _ => return Err(reader.error("unknown form of MAC addresses")),
-    };
-    let count = explicit.iter().filter(|explicit| **explicit).count();
-    if form == MACS_SOME_DERIVED && (count == 0 || count == addresses.len()) {
-        return Err(reader.error("all MAC addresses are alike, and written as if they were not"));
-    }
-    let mut octets = take_explicit(reader, count)?.into_iter();
-    let mut macs = Vec::with_capacity(addresses.len());
-    for (address, explicit) in addresses.iter().zip(explicit) {
-        let derived = Mac::derived_from(*address);
-        let octets = if explicit { octets.next() } else { None };
-        let Some(octets) = octets else {
-            macs.push(derived);
-            continue;
-        };
-        let mac = Mac::new(octets)
-            .map_err(|_| reader.error("a MAC address is zero, or a multicast address"))?;
-        if mac == derived {
-            return Err(reader.error("a MAC address is explicit though it is derived"));
-        }
-        macs.push(mac);
-    }
-    Ok(macs)
 }
 
 fn take_explicit(reader: &mut Reader<'_>, count: usize) -> Result<Vec<[u8; 6]>, DecodeError> {
@@ -182,7 +145,12 @@ mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use spanwire_topology::view::Locator;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    fn columns(list: &[Locator]) -> Locators {
+        list.iter().copied().collect()
+    }
 
     fn locator(address: &str, mac: &str, vtep: &str) -> Locator {
         Locator {
@@ -204,8 +172,8 @@ mod tests {
             (&[explicit, elsewhere], &[8, 5, 0, 8, 18, 0, 0b10, 2, 5, 2, 0, 0, 0, 0, 7, 8]),
         ];
         for (list, expected) in cases {
-            assert_eq!(encode_locators(list), expected, "{list:?}");
-            assert_eq!(decode_locators("list", expected).unwrap(), list);
+            assert_eq!(encode_locators(&columns(list)), expected, "{list:?}");
+            assert_eq!(decode_locators("list", expected).unwrap(), columns(list));
         }
     }
 
@@ -234,7 +202,7 @@ mod tests {
 
     #[test]
     fn sizes_are_small() {
-        let locators = |vteps: u32, mac: fn(u32, IpAddr) -> Mac| -> Vec<Locator> {
+        let locators = |vteps: u32, mac: fn(u32, IpAddr) -> Mac| -> Locators {
             (0..1000_u32)
                 .map(|n| {
                     let address = IpAddr::V4(Ipv4Addr::from(0x0a14_0000 + n * 7));
@@ -266,7 +234,7 @@ mod tests {
             mac: mac([2, 0, 0, 0, 0, 1]),
             vtep: "192.168.0.1".parse().unwrap(),
         };
-        assert!(encode_locators(&[one]).len() <= 18);
+        assert!(encode_locators(&columns(&[one])).len() <= 18);
     }
 
     fn any_locator() -> impl Strategy<Value = Locator> {
@@ -290,10 +258,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lists_come_back_sorted(locators in vec(any_locator(), 0..60)) {
+        fn lists_come_back(locators in vec(any_locator(), 0..60)) {
+            let locators = columns(&locators);
             let bytes = encode_locators(&locators);
-            let expected = sorted_by_address(&locators).into_owned();
-            prop_assert_eq!(decode_locators("list", &bytes), Ok(expected));
+            prop_assert_eq!(decode_locators("list", &bytes), Ok(locators));
         }
 
         #[test]
@@ -302,7 +270,7 @@ mod tests {
             at: prop::sample::Index,
             flip in 1u8..,
         ) {
-            let mut bytes = encode_locators(&locators);
+            let mut bytes = encode_locators(&columns(&locators));
             let at = at.index(bytes.len());
             bytes[at] ^= flip;
             if let Ok(locators) = decode_locators("list", &bytes) {

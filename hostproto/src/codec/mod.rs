@@ -102,7 +102,8 @@ pub fn encode_delta(
             Update::ShardDelta(packed(removed, encode_addresses(added)))
         }
         ItemDelta::Locators { removed, added } => {
-            Update::LocatorsDelta(packed(removed, encode_locators(added)))
+            let added = added.iter().copied().collect();
+            Update::LocatorsDelta(packed(removed, encode_locators(&added)))
         }
     };
     encode(key, base_version, version, update)
@@ -182,7 +183,7 @@ fn change_from_wire(
         }
         Update::LocatorsDelta(wire::PackedDelta { removed, added }) => {
             let removed = decode_addresses("addresses removed", &removed)?;
-            let added: Vec<Locator> = decode_locators("locators added", &added)?;
+            let added: Vec<Locator> = decode_locators("locators added", &added)?.iter().collect();
             check_disjoint(&removed, added.iter().map(|locator| locator.address))?;
             delta(ItemDelta::Locators { removed, added })
         }

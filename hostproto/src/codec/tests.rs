@@ -177,7 +177,7 @@ fn any_list() -> impl Strategy<Value = Item> {
     prop_oneof![
         any_blocks().prop_map(Item::Blocks),
         any_addresses().prop_map(Item::Shard),
-        any_locators().prop_map(Item::Locators),
+        any_locators().prop_map(|list| Item::Locators(list.into_iter().collect())),
     ]
 }
 
@@ -198,8 +198,10 @@ fn any_update() -> impl Strategy<Value = ItemUpdate> {
             }),
             any_addresses()
                 .prop_map(move |item| (shard(uid, vni), Change::Full(Item::Shard(item)))),
-            any_locators()
-                .prop_map(move |item| (ItemKey::Locators(vni), Change::Full(Item::Locators(item)))),
+            any_locators().prop_map(move |list| {
+                let item = Item::Locators(list.into_iter().collect());
+                (ItemKey::Locators(vni), Change::Full(item))
+            }),
             (any_addresses(), any_addresses()).prop_map(move |(removed, mut added)| {
                 added.retain(|address| !removed.contains(address));
                 let delta = ItemDelta::Shard { removed, added };

@@ -27,7 +27,7 @@ fn locator(last: &str, vtep: u8) -> Locator {
 /// Revision 5: a shard at version 4 and the locators at version 5.
 fn mk_view() -> HostView {
     let mut view = HostView::default();
-    let locators = Item::Locators(vec![locator("1", 1), locator("2", 2)]);
+    let locators = Item::Locators([locator("1", 1), locator("2", 2)].into_iter().collect());
     let updates = [full(SHARD, 4, "1 2 3"), encode_full(LOCATORS, 5, &locators)];
     apply_updates(&mut view, 5, true, &updates).unwrap();
     view
@@ -72,7 +72,7 @@ fn locators_that_move_are_replaced() {
         added: vec![locator("0", 4), locator("2", 3), locator("9", 9)],
     };
     let view = check(false, &[encode_delta(LOCATORS, 5, 9, &delta)], Ok(&[LOCATORS]));
-    let expected = vec![locator("0", 4), locator("2", 3), locator("9", 9)];
+    let expected = [locator("0", 4), locator("2", 3), locator("9", 9)].into_iter().collect();
     assert_eq!(*view.items[&LOCATORS].item, Item::Locators(expected));
 }
 

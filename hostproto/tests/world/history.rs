@@ -113,10 +113,8 @@ fn whole(key: ItemKey, seed: u8) -> Item {
         }
         ItemKey::Locators(_) => {
             let always = always().map(|address| locator_of(address, 0));
-            let mut locators: Vec<Locator> =
-                always.chain(numbers.map(|n| locator(n, seed >> 6))).collect();
-            locators.sort_unstable();
-            Item::Locators(locators)
+            let locators = always.chain(numbers.map(|n| locator(n, seed >> 6)));
+            Item::Locators(locators.collect())
         }
         _ => policy(seed),
     }
@@ -140,7 +138,7 @@ fn toggled(item: &Item, number: u8) -> (Item, ItemChangeKind) {
             (Item::Shard(addresses), ItemChangeKind::Delta(delta))
         }
         Item::Locators(locators) => {
-            let mut locators = locators.clone();
+            let mut locators: Vec<Locator> = locators.iter().collect();
             let (mut removed, mut added) = (vec![], vec![]);
             // Comes to the first host, moves to the second, goes.
             match locators.binary_search_by_key(&address, |locator| locator.address) {
@@ -155,7 +153,7 @@ fn toggled(item: &Item, number: u8) -> (Item, ItemChangeKind) {
                 }
             }
             let delta = ItemDelta::Locators { removed, added };
-            (Item::Locators(locators), ItemChangeKind::Delta(delta))
+            (Item::Locators(locators.into_iter().collect()), ItemChangeKind::Delta(delta))
         }
         _ => (policy(number), ItemChangeKind::Replaced),
     }

@@ -67,22 +67,24 @@ fn alter_item(item: &mut Item, wrong: Wrong, rng: &mut impl Rng) -> bool {
             members.remove(rng.random_range(0..members.len()));
         }
         (Item::Locators(members), Wrong::MemberMissing) if !members.is_empty() => {
-            members.remove(rng.random_range(0..members.len()));
+            let gone = rng.random_range(0..members.len());
+            let kept = members.iter().enumerate().filter(|(number, _)| *number != gone);
+            *members = kept.map(|(_, member)| member).collect();
         }
         (Item::Shard(members), Wrong::MemberExtra) if !members.contains(&nobody()) => {
             members.push(nobody());
             members.sort_unstable();
         }
-        (Item::Locators(members), Wrong::MemberExtra)
-            if members.iter().all(|member| member.address != nobody()) =>
-        {
+        (Item::Locators(members), Wrong::MemberExtra) if members.get(nobody()).is_none() => {
             let (address, vtep) = (nobody(), IpAddr::from([192, 0, 2, 1]));
-            members.push(Locator { address, mac: Mac::derived_from(address), vtep });
-            members.sort_unstable();
+            let extra = Locator { address, mac: Mac::derived_from(address), vtep };
+            *members = members.iter().chain([extra]).collect();
         }
         (Item::Locators(members), Wrong::Content) if !members.is_empty() => {
-            let member = rng.random_range(0..members.len());
-            members[member].vtep = IpAddr::from([192, 0, 2, 200]);
+            let mut list: Vec<Locator> = members.iter().collect();
+            let member = rng.random_range(0..list.len());
+            list[member].vtep = IpAddr::from([192, 0, 2, 200]);
+            *members = list.into_iter().collect();
         }
         (Item::Domain(domain), Wrong::Content) => domain.spoofable = !domain.spoofable,
         (Item::Port(port), Wrong::Content) => port.port_security = !port.port_security,

@@ -209,9 +209,10 @@ impl Engine {
                 (group.blocks_version, Item::Blocks(group.blocks.to_nets()))
             }
             Found::Shard(id) => (self.shards[id].version, Item::Shard(self.shard_addresses(id))),
-            Found::Locators(id) => {
-                (self.domains[id].locators_version, Item::Locators(self.locator_list(id)))
-            }
+            Found::Locators(id) => (
+                self.domains[id].locators_version,
+                Item::Locators(self.locator_list(id).into_iter().collect()),
+            ),
         };
         Some(VersionedItem { version, item: Arc::new(item) })
     }

@@ -91,7 +91,7 @@ fn changed(item: &Item, delta: &ItemDelta) -> Result<Item, proptest::test_runner
         }
         (Item::Locators(old), ItemDelta::Locators { removed, added }) => {
             let mut places: BTreeMap<IpAddr, Locator> =
-                old.iter().map(|locator| (locator.address, *locator)).collect();
+                old.iter().map(|locator| (locator.address, locator)).collect();
             sorted(removed)?;
             sorted(&added.iter().map(|locator| locator.address).collect::<Vec<_>>())?;
             for address in removed {

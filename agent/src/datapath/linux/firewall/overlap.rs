@@ -44,7 +44,7 @@ impl<'a> Overlap<'a> {
             let locators = locators(self.view, *seen);
             addresses.iter().any(|address| {
                 locals.is_some_and(|locals| locals.contains(address))
-                    || locators.binary_search_by(|it| it.address.cmp(address)).is_ok()
+                    || locators.is_some_and(|locators| locators.get(*address).is_some())
             })
         })
     }

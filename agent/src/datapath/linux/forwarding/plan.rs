@@ -330,8 +330,9 @@ impl<'a> Planner<'a> {
 
     fn remote_addresses(&mut self, vni: Vni, reached: Vni) {
         let key = ItemKey::Locators(reached);
-        let remote: Vec<&Locator> = locators(self.view, reached)
-            .iter()
+        let remote: Vec<Locator> = locators(self.view, reached)
+            .into_iter()
+            .flatten()
             .filter(|locator| Some(locator.vtep) != self.config.vtep)
             .filter(|locator| self.can_route(locator.address))
             .collect();
@@ -394,7 +395,7 @@ impl<'a> Planner<'a> {
     /// that it has a route to, but neighbour discovery only for addresses it is given.
     fn neighbour_proxies(&mut self, vni: Vni, ports: &[(Uid, Text, &'a PortItem)]) {
         let local = ports.iter().flat_map(|(_, _, port)| port.addresses.iter().copied());
-        let remote = locators(self.view, vni).iter().map(|locator| locator.address);
+        let remote = locators(self.view, vni).into_iter().flatten().map(|locator| locator.address);
         let addresses: BTreeSet<IpAddr> =
             local.chain(remote).filter(|address| self.can_route(*address)).collect();
         for (_, device, port) in ports {

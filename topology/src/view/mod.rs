@@ -4,6 +4,10 @@
 //! versioned and encoded once; a host differs from another only in which items it has. That is
 //! what makes filtering cheaper than broadcasting.
 
+mod locators;
+
+pub use locators::{ColumnsError, Locator, LocatorColumns, Locators};
+
 use crate::model::{
     Action, DefaultActions, Direction, Mac, PortAttachment, Revision, ServiceEntry, Text, Uid, Vni,
 };
@@ -143,17 +147,6 @@ impl PolicyItem {
     }
 }
 
-/// Where one address is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Locator {
-    /// The address of the workload.
-    pub address: IpAddr,
-    /// Its MAC address.
-    pub mac: Mac,
-    /// The tunnel endpoint of its host.
-    pub vtep: IpAddr,
-}
-
 /// The content of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
@@ -167,8 +160,8 @@ pub enum Item {
     Blocks(Vec<IpNet>),
     /// The addresses of a group's members in one domain, IPv4 first, sorted, no duplicates.
     Shard(Vec<IpAddr>),
-    /// The locators of a domain, sorted by address, no duplicates.
-    Locators(Vec<Locator>),
+    /// Where the addresses of a domain are.
+    Locators(Locators),
 }
 
 /// The difference between two states of an item that changes bit by bit.
