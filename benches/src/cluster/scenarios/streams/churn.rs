@@ -7,11 +7,11 @@ use crate::scenarios::targets::{Target, Targets};
 use crate::workloads::peered::{Peered, TENANT_HOSTS};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Clients that make the changes.
-const CLIENTS: usize = 50;
+/// Clients that make the changes, each those of its own tenants, so that one tenant's follow one another: so
+/// many that the rate is not bound by how long each waits for its answer.
+const CLIENTS: usize = 150;
 const P99_MS: f64 = 250.0;
 /// Of the rate that was asked for.
 const KEPT_UP: f64 = 0.98;
@@ -19,24 +19,31 @@ const KEPT_UP: f64 = 0.98;
 /// The changes that were made: revision, tenant, and when it was known to be committed.
 type Made = Arc<Mutex<Vec<(u64, usize, Instant)>>>;
 
-/// Makes changes, the tenants in turns.
+/// Makes changes in some tenants, in turns.
 struct Client {
     peered: Arc<Peered>,
-    /// So many of them take turns.
-    tenants: usize,
     writer: Writer,
-    next: Arc<AtomicU64>,
+    /// The number of its next change: those of all clients and all tenants are numbered in turns.
+    numbers: Box<dyn Iterator<Item = u64> + Send>,
+    /// So many tenants take turns.
+    tenants: usize,
     made: Made,
 }
 
 impl Write for Client {
     async fn write(&mut self) -> Result<u64, String> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = self.numbers.next().ok_or("a client has no tenants")?;
         let revision = self.writer.apply([self.peered.mk_change(number, self.tenants)]).await?;
         let tenant = (number % self.tenants as u64) as usize;
         self.made.lock().push((revision, tenant, Instant::now()));
         Ok(revision)
     }
+}
+
+/// The numbers of a client's changes: round after round, those of its tenants.
+fn numbers(client: usize, clients: usize, tenants: usize) -> impl Iterator<Item = u64> + Send {
+    let own = move || (client..tenants).step_by(clients);
+    (0_u64..).flat_map(move |round| own().map(move |own| round * tenants as u64 + own as u64))
 }
 
 /// What the hosts are of.
@@ -67,12 +74,13 @@ pub(crate) async fn run(
     let fleet = scene.connect(&peered.hosts()[..hosts]).await?;
     let applied = || fleet.sum(|record| record.applied.len() as u64);
     let (before, cpu) = (applied(), scene.controllers.cpu());
-    let (next, made): (Arc<AtomicU64>, Made) = Default::default();
-    let clients = (0..CLIENTS).map(|_| Client {
+    let made = Made::default();
+    let count = CLIENTS.min(tenants);
+    let clients = (0..count).map(|client| Client {
         peered: peered.clone(),
-        tenants,
         writer: Writer::new(scene.controllers.addresses()),
-        next: next.clone(),
+        numbers: Box::new(numbers(client, count, tenants)),
+        tenants,
         made: made.clone(),
     });
     let going_on = open_loop(clients.collect(), rate);
@@ -106,4 +114,23 @@ pub(crate) async fn run(
     targets.add("p99_ms", lags.at(99.0) / 1e3, Target::AtMost(P99_MS));
     targets.report(&mut report);
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_change_is_made_once_and_a_tenants_by_one_client() {
+        let (clients, tenants) = (3, 7);
+        let mut all = Vec::new();
+        for client in 0..clients {
+            let share = (client..tenants).step_by(clients).count();
+            let own: Vec<u64> = numbers(client, clients, tenants).take(2 * share).collect();
+            assert!(own.iter().all(|number| number % 7 % 3 == client as u64), "{own:?}");
+            all.extend(own);
+        }
+        all.sort_unstable();
+        assert_eq!(all, (0..14).collect::<Vec<_>>());
+    }
 }
