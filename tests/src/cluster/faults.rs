@@ -1,6 +1,6 @@
 //! What goes wrong, and that it is put right again.
 
-use super::load::Shared;
+use super::load::{self, Shared};
 use super::network::{Lost, Partition, address};
 use super::place::Place;
 use super::{Cluster, ON_SMALL_DISK, VOTERS, WAIT};
@@ -140,11 +140,21 @@ impl Victims<'_> {
     }
 
     fn full_disk(&mut self, random: &mut ChaCha8Rng) -> String {
+        let other = any(self.cluster.numbers(), random);
+        let address = self.cluster.members[other].address().to_owned();
+        let clients = &mut self.cluster.clients;
         let member = &mut self.cluster.members[ON_SMALL_DISK];
         let start = member.log_length();
         self.place.disk.fill();
+        let mut ballast = 0;
         wait_for("the controller whose disk is full to stop", WAIT, || {
-            if member.has_ended() { Ok(()) } else { Err("it runs".to_owned()) }
+            if member.has_ended() {
+                return Ok(());
+            }
+            // Its log may have room from before, with which it goes on for as long as that lasts.
+            ballast += 1;
+            let written = clients.apply(&address, vec![load::ballast(ballast)]);
+            Err(format!("it runs; {ballast} large writes, the last one {written:?}"))
         });
         let status = member.wait_ended();
         assert!(!status.success(), "a controller ended as if nothing were wrong with its disk");

@@ -8,7 +8,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spanwire_adminproto::{convert, wire};
 use spanwire_topology::model::{
-    Action, DefaultActions, Direction, GroupSpec, GroupTerm, HostSpec, Kind, Labels,
+    Action, CidrBlock, DefaultActions, Direction, GroupSpec, GroupTerm, HostSpec, Kind, Labels,
     LogicalPortSpec, LogicalSwitchSpec, Mac, ObjectRef, Peer, PortAttachment, ProjectScope, Rule,
     SecurityPolicySpec, Spec,
 };
@@ -25,6 +25,8 @@ pub const HOSTS: usize = 50;
 const TENANTS: u32 = 4;
 /// Ports that a writer writes, and nobody else.
 const PORTS_EACH: u32 = 100;
+/// Blocks of the group that makes logs grow: some 40 KiB.
+const BALLAST_BLOCKS: u32 = 2_000;
 /// The label that names the write.
 const WRITE_LABEL: &str = "write";
 /// How long a writer goes on with its last write when it is to stop.
@@ -140,6 +142,18 @@ pub fn port(index: u32, write: &str, random: &mut ChaCha8Rng) -> Resource {
     let labels: Labels =
         [("app".into(), app.into()), (WRITE_LABEL.into(), write.into())].into_iter().collect();
     Resource::new(&*tenant, format!("port-{index}"), labels, Spec::LogicalPort(spec))
+}
+
+/// A group that nothing refers to, large, and another with each number: for logs to grow.
+pub fn ballast(number: u32) -> Resource {
+    let first = number % 2;
+    let block = |n: u32| {
+        let address = IpAddr::V4(Ipv4Addr::from(0x0b00_0000 + (2 * n + first) * 2));
+        CidrBlock::new(address.into(), Vec::new()).expect("nothing is left out of it")
+    };
+    let blocks = (0..BALLAST_BLOCKS).map(block).collect();
+    let spec = Spec::Group(GroupSpec { terms: Vec::new(), blocks });
+    Resource::new(&*tenant_name(0), "ballast", Labels::new(), spec)
 }
 
 /// What a port may be.
