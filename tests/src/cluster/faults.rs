@@ -140,7 +140,9 @@ impl Victims<'_> {
     }
 
     fn full_disk(&mut self, random: &mut ChaCha8Rng) -> String {
-        let other = any(self.cluster.numbers(), random);
+        let mut others = self.cluster.numbers();
+        others.retain(|number| *number != ON_SMALL_DISK);
+        let other = any(others, random);
         let address = self.cluster.members[other].address().to_owned();
         let clients = &mut self.cluster.clients;
         let member = &mut self.cluster.members[ON_SMALL_DISK];

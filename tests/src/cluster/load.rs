@@ -146,9 +146,10 @@ pub fn port(index: u32, write: &str, random: &mut ChaCha8Rng) -> Resource {
 
 /// A group that nothing refers to, large, and another with each number: for logs to grow.
 pub fn ballast(number: u32) -> Resource {
-    let first = number % 2;
+    // No two blocks are next to each other, which would make one of them.
+    let shift = 2 * (number % 2);
     let block = |n: u32| {
-        let address = IpAddr::V4(Ipv4Addr::from(0x0b00_0000 + (2 * n + first) * 2));
+        let address = IpAddr::V4(Ipv4Addr::from(0x0b00_0000 + 4 * n + shift));
         CidrBlock::new(address.into(), Vec::new()).expect("nothing is left out of it")
     };
     let blocks = (0..BALLAST_BLOCKS).map(block).collect();

@@ -20,7 +20,7 @@ use super::journal::Journal;
 use super::prepare::{Preparation, Prepared};
 use super::state::{Engine, Group, Host, Policy, Port, Router, Service, Switch, Watched};
 use crate::model::{
-    AddressBlocks, Kind, Metadata, ObjectKey, Revision, SYSTEM_PROJECT, Spec, Transaction, Vni,
+    AddressBlocks, Kind, ObjectKey, Revision, SYSTEM_PROJECT, Spec, Transaction, Vni,
 };
 use crate::planted::{self, Bug};
 use crate::view::ItemKey;
@@ -411,7 +411,7 @@ impl Engine {
     }
 
     /// Enters a detached port into the tables of its switch, host and signature, by its spec.
-    pub(super) fn plug(&mut self, id: PortId) {
+    fn plug(&mut self, id: PortId) {
         let resource = &self.ports[id].object.resource;
         let Spec::LogicalPort(spec) = &*resource.spec else { return };
         let slot = self.slot(Kind::LogicalSwitch, &spec.switch.project, &spec.switch.name);
@@ -422,11 +422,7 @@ impl Engine {
             .as_ref()
             .and_then(|host| self.slot(Kind::Host, SYSTEM_PROJECT, host))
             .map(HostId);
-        let Metadata { project, labels, .. } = &resource.metadata;
-        let signature = match self.find_signature(project, labels) {
-            Some(signature) => signature,
-            None => self.make_signature(project.clone(), labels.clone()),
-        };
+        let signature = self.signature_of(id);
         self.signatures[signature].ports.insert(id);
         // Ports with equal labels share one copy of them.
         let labels = self.signatures[signature].labels.clone();

@@ -7,7 +7,8 @@ use super::state::{Engine, Interest, Watched};
 use crate::model::{Kind, LogicalPortSpec, Revision, ServiceMatch, Spec, Uid};
 use crate::planted::{self, Bug};
 use crate::view::{
-    HostView, Item, ItemKey, Locator, PeerItem, PolicyItem, PortItem, RuleItem, VersionedItem,
+    HostView, Item, ItemKey, Locator, Locators, PeerItem, PolicyItem, PortItem, RuleItem,
+    VersionedItem,
 };
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -162,10 +163,13 @@ impl Engine {
         addresses
     }
 
-    fn locator_list(&self, id: DomainId) -> Vec<Locator> {
-        let mut locators: Vec<Locator> =
+    fn locator_list(&self, id: DomainId) -> Locators {
+        let mut list: Vec<Locator> =
             self.ports_of(id).iter().flat_map(|port| self.locators_of(port)).collect();
-        locators.sort_unstable();
+        list.sort_unstable();
+        let count = list.len();
+        let locators: Locators = list.into_iter().collect();
+        debug_assert_eq!(locators.len(), count, "an address is there twice in a domain");
         locators
     }
 
@@ -209,10 +213,9 @@ impl Engine {
                 (group.blocks_version, Item::Blocks(group.blocks.to_nets()))
             }
             Found::Shard(id) => (self.shards[id].version, Item::Shard(self.shard_addresses(id))),
-            Found::Locators(id) => (
-                self.domains[id].locators_version,
-                Item::Locators(self.locator_list(id).into_iter().collect()),
-            ),
+            Found::Locators(id) => {
+                (self.domains[id].locators_version, Item::Locators(self.locator_list(id)))
+            }
         };
         Some(VersionedItem { version, item: Arc::new(item) })
     }

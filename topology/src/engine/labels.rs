@@ -7,7 +7,7 @@
 
 use super::ids::{GroupId, IdSet, Map, PortId, SignatureId, Slab};
 use super::state::{Engine, Signature, sorted_insert, sorted_remove};
-use crate::model::{GroupTerm, Labels, ProjectScope, Requirement, Selector, Text};
+use crate::model::{GroupTerm, Labels, Metadata, ProjectScope, Requirement, Selector, Text};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -146,8 +146,17 @@ impl Engine {
         self.signature_ids.get(&SignatureRef(project, labels)).copied()
     }
 
-    /// A new signature for a project and labels.
-    pub(super) fn make_signature(&mut self, project: Text, labels: Arc<Labels>) -> SignatureId {
+    /// The signature of a port's project and labels, which is made if there is none.
+    pub(super) fn signature_of(&mut self, port: PortId) -> SignatureId {
+        let Metadata { project, labels, .. } = &self.ports[port].object.resource.metadata;
+        if let Some(signature) = self.find_signature(project, labels) {
+            return signature;
+        }
+        let (project, labels) = (project.clone(), labels.clone());
+        self.make_signature(project, labels)
+    }
+
+    fn make_signature(&mut self, project: Text, labels: Arc<Labels>) -> SignatureId {
         let groups = self.groups_that_select(&project, &labels);
         let id = self.signatures.insert(Signature {
             project: project.clone(),

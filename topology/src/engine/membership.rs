@@ -43,14 +43,7 @@ impl Engine {
     /// Puts a detached port back, with its switch, host, labels and addresses as they are now.
     pub(super) fn attach(&mut self, journal: &mut Journal, id: PortId) {
         let domain = self.domain_of(id);
-        for address in self.ports[id].spec().addresses.clone() {
-            let other = *self.addresses.entry((domain, address)).or_insert(id);
-            if other != id {
-                let clash = journal.clashes.entry((domain, address)).or_default();
-                clash.insert(self.ports[other].object.resource.key());
-                clash.insert(self.ports[id].object.resource.key());
-            }
-        }
+        self.enter_addresses(journal, domain, id);
         let placement = self.ports[id].host.map(|host| self.make_placement(journal, host, domain));
         if let Some(placement) = placement {
             self.placements[placement].ports += 1;
@@ -65,6 +58,19 @@ impl Engine {
         if !self.ports[id].spec().port_security {
             self.domains[domain].unprotected += 1;
             journal.protection.insert(domain);
+        }
+    }
+
+    /// Notes which port has the addresses of a port. If another has one already, both are noted.
+    pub(super) fn enter_addresses(&mut self, journal: &mut Journal, domain: DomainId, id: PortId) {
+        let port = &self.ports[id];
+        for &address in &port.spec().addresses {
+            let other = *self.addresses.entry((domain, address)).or_insert(id);
+            if other != id {
+                let clash = journal.clashes.entry((domain, address)).or_default();
+                clash.insert(self.ports[other].object.resource.key());
+                clash.insert(port.object.resource.key());
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Values by what they belong to, for all of them at once.
 
 use super::super::ids::Id;
+use std::marker::PhantomData;
 
 /// Values that were dealt out to identifiers, like cards: each has a hand, which may be empty.
 ///
@@ -10,15 +11,15 @@ use super::super::ids::Id;
 #[derive(Debug)]
 pub(super) struct Hands<I, T> {
     /// Where each hand starts in `values`, and where the last one ends.
-    starts: Vec<u32>,
+    starts: Vec<usize>,
     values: Vec<T>,
-    of: std::marker::PhantomData<I>,
+    of: PhantomData<I>,
 }
 
 impl<I: Id, T: Copy + Default> Hands<I, T> {
     /// Deals values out to the identifiers below `bound`. In a hand they stay in their order.
     pub(super) fn deal<D: Iterator<Item = (I, T)>>(bound: u32, dealt: impl Fn() -> D) -> Self {
-        let mut starts = vec![0_u32; bound as usize + 1];
+        let mut starts = vec![0; bound as usize + 1];
         for (id, _) in dealt() {
             starts[id.index() as usize + 1] += 1;
         }
@@ -26,13 +27,13 @@ impl<I: Id, T: Copy + Default> Hands<I, T> {
             starts[at] += starts[at - 1];
         }
         let mut next = starts.clone();
-        let mut values = vec![T::default(); starts[bound as usize] as usize];
+        let mut values = vec![T::default(); starts[bound as usize]];
         for (id, value) in dealt() {
             let place = &mut next[id.index() as usize];
-            values[*place as usize] = value;
+            values[*place] = value;
             *place += 1;
         }
-        Hands { starts, values, of: std::marker::PhantomData }
+        Hands { starts, values, of: PhantomData }
     }
 
     /// The hands that are not empty, by identifier.
@@ -40,10 +41,7 @@ impl<I: Id, T: Copy + Default> Hands<I, T> {
         self.starts
             .windows(2)
             .enumerate()
-            .map(|(index, ends)| {
-                let hand = &self.values[ends[0] as usize..ends[1] as usize];
-                (I::from_index(index as u32), hand)
-            })
+            .map(|(index, ends)| (I::from_index(index as u32), &self.values[ends[0]..ends[1]]))
             .filter(|(_, hand)| !hand.is_empty())
     }
 }

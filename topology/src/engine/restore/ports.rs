@@ -30,7 +30,11 @@ impl Engine {
     pub(super) fn populate(&mut self, journal: &mut Journal) {
         let places = self.find_places();
         self.plug_all(&places);
-        self.enter_addresses(journal, &places);
+        self.addresses
+            .reserve(self.ports.iter().map(|(_, port)| port.spec().addresses.len()).sum());
+        for (id, place) in by_id(&places) {
+            self.enter_addresses(journal, place.domain, id);
+        }
         let placements = self.place_all(&places);
         self.find_groups(&places);
         self.make_shards(journal, &places, &placements);
@@ -64,10 +68,7 @@ impl Engine {
             let signature = match signatures.get(&key) {
                 Some(&known) => known,
                 None => {
-                    let found = match self.find_signature(project, labels) {
-                        Some(found) => found,
-                        None => self.make_signature(project.clone(), labels.clone()),
-                    };
+                    let found = self.signature_of(PortId(index));
                     signatures.insert(key, found);
                     found
                 }
@@ -104,23 +105,6 @@ impl Engine {
         let by_signature = || by_id(places).map(|(id, place)| (place.signature, id.0));
         for (signature, ports) in Hands::deal(self.signatures.bound(), by_signature).iter() {
             self.signatures[signature].ports = IdSet::from_sorted(ports);
-        }
-    }
-
-    fn enter_addresses(&mut self, journal: &mut Journal, places: &[Place]) {
-        let count = self.ports.iter().map(|(_, port)| port.spec().addresses.len()).sum();
-        self.addresses.reserve(count);
-        for (id, place) in by_id(places) {
-            let port = &self.ports[id];
-            for &address in &port.spec().addresses {
-                let at = (place.domain, address);
-                let other = *self.addresses.entry(at).or_insert(id);
-                if other != id {
-                    let clash = journal.clashes.entry(at).or_default();
-                    clash.insert(self.ports[other].object.resource.key());
-                    clash.insert(port.object.resource.key());
-                }
-            }
         }
     }
 
