@@ -1,8 +1,12 @@
-//! Messages to hosts in gRPC's frames, made of parts that are shared.
+//! gRPC's frames: messages to hosts in them, made of parts that are shared, and messages out of them.
 //!
 //! An item of a large network has hundreds of kilobytes, and a thousand hosts that connect at once are sent
 //! the same one. Its bytes are encoded once and go from the change log to every host's connection as they
 //! are; what is made for a host is what stands around them.
+
+mod reader;
+
+pub use reader::{FrameError, FrameReader};
 
 use crate::wire::controller_message::Message as ToHost;
 use crate::wire::{BatchPart, ControllerMessage};

@@ -2,16 +2,14 @@
 //! the `record` datapath. They wait and choose controllers as agents do.
 
 use super::PATIENCE;
-use super::admin::connect_channel;
+use super::host_stream::HostStream;
 use parking_lot::Mutex;
 use prost::Message as _;
 use spanwire_agent::Timing;
 use spanwire_agent::backoff::{Backoff, Controllers, DRAINING_WAIT, STABLE_AFTER, jitter};
 use spanwire_agent::datapath::record::RecordDatapath;
 use spanwire_agent::datapath::{Datapath as _, DatapathError};
-use spanwire_hostproto::limits::{CONTROLLER_MESSAGE_BYTES_MAX, HOST_MESSAGE_BYTES_MAX};
 use spanwire_hostproto::wire::controller_message::Message;
-use spanwire_hostproto::wire::host_stream_client::HostStreamClient;
 use spanwire_hostproto::wire::refused::Reason;
 use spanwire_hostproto::{
     Change, HostCommand, HostIdentity, HostSession, ViewChange, decode_update, wire,
@@ -21,18 +19,8 @@ use spanwire_topology::view::{HostView, ItemKey};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
 
-/// What a controller may send before it is read: as an agent has it.
-const WINDOW_BYTES: u32 = 128 * 1024;
-/// How often an idle connection is asked whether it is still there, and how long it may take to answer: as
-/// an agent has it.
-const KEEPALIVE: Duration = Duration::from_secs(10);
-/// Messages to a controller on their way.
-const OUTBOX: usize = 16;
 /// Hosts that connect at the same time when a fleet starts.
 const STARTING: usize = 50;
 /// More than the key and the flag of a removal take; an update that is longer has content.
@@ -187,27 +175,20 @@ pub(crate) async fn wait_welcome(controller: SocketAddr, name: &str) {
 }
 
 async fn is_welcomed(controller: SocketAddr, name: &str) -> bool {
-    let Ok(channel) = connect_channel(controller).await else { return false };
-    let mut session = HostSession::new(mk_identity(name.into()), None);
-    let hello = session.process_connected().into_iter().find_map(|command| match command {
-        HostCommand::Send(message) => Some(message),
-        HostCommand::Apply(_) | HostCommand::Disconnect { .. } => None,
-    });
-    // The stream ends with the channel that it is made of: it is kept.
-    let (outbox, messages) = mpsc::channel(OUTBOX);
-    let Some(hello) = hello else { return false };
-    if outbox.send(hello).await.is_err() {
-        return false;
-    }
-    let mut client =
-        HostStreamClient::new(channel).max_decoding_message_size(CONTROLLER_MESSAGE_BYTES_MAX);
-    let Ok(response) = client.subscribe(ReceiverStream::new(messages)).await else {
+    let Some(mut stream) = HostStream::open(controller, Timing::default().connect_timeout).await
+    else {
         return false;
     };
-    match response.into_inner().message().await {
-        Ok(Some(message)) => matches!(message.message, Some(Message::Welcome(_))),
-        Ok(None) | Err(_) => false,
+    let mut session = HostSession::new(mk_identity(name.into()), None);
+    for command in session.process_connected() {
+        if let HostCommand::Send(message) = command
+            && stream.send(&message).is_none()
+        {
+            return false;
+        }
     }
+    let message = stream.next_message().await.and_then(|message| message.message);
+    matches!(message, Some(Message::Welcome(_)))
 }
 
 fn mk_identity(host: Text) -> HostIdentity {
@@ -232,10 +213,10 @@ async fn run(host: Arc<Host>, first: SocketAddr, controllers: Vec<SocketAddr>) {
     let mut session = HostSession::new(mk_identity(host.name.clone()), None);
     let mut others = Controllers::new(controllers.iter().map(ToString::to_string).collect());
     let mut backoff = Backoff::new(timing.reconnect_min, timing.reconnect_max);
-    let mut endpoint = first.to_string();
+    let mut controller = first;
     loop {
         let since = Instant::now();
-        let ended = follow(&host, &mut session, &endpoint, timing.connect_timeout).await;
+        let ended = follow(&host, &mut session, controller, timing.connect_timeout).await;
         session.process_disconnected();
         host.record.lock().connected_to = None;
         let wait = match ended {
@@ -252,10 +233,11 @@ async fn run(host: Arc<Host>, first: SocketAddr, controllers: Vec<SocketAddr>) {
         };
         tokio::time::sleep(wait).await;
         loop {
-            let Some(next) = others.choose(rand::random()) else { return };
+            let next = others.choose(rand::random()).and_then(|next| next.parse().ok());
+            let Some(next) = next else { return };
             // The first one was not among those chosen.
-            if next != endpoint || controllers.len() == 1 {
-                endpoint = next;
+            if next != controller || controllers.len() == 1 {
+                controller = next;
                 break;
             }
         }
@@ -266,47 +248,19 @@ async fn run(host: Arc<Host>, first: SocketAddr, controllers: Vec<SocketAddr>) {
 async fn follow(
     host: &Host,
     session: &mut HostSession,
-    endpoint: &str,
+    controller: SocketAddr,
     connect_timeout: Duration,
 ) -> Ended {
-    let Ok(plain) = Endpoint::from_shared(format!("http://{endpoint}")) else {
+    let Some(mut stream) = HostStream::open(controller, connect_timeout).await else {
         return Ended::Broken;
     };
-    let builder = plain
-        .connect_timeout(connect_timeout)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES);
-    let Ok(channel) = builder.connect().await else { return Ended::Broken };
-    let mut client = HostStreamClient::new(channel)
-        .max_decoding_message_size(CONTROLLER_MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(HOST_MESSAGE_BYTES_MAX);
-    let (outbox, messages) = mpsc::channel(OUTBOX);
     let mut commands = session.process_connected();
-    // The hello goes out before the answer to the call comes.
-    for command in std::mem::take(&mut commands) {
-        if let HostCommand::Send(message) = command
-            && outbox.send(message).await.is_err()
-        {
-            return Ended::Broken;
-        }
-    }
-    let Ok(response) = client.subscribe(ReceiverStream::new(messages)).await else {
-        return Ended::Broken;
-    };
-    let mut inbound = response.into_inner();
     loop {
-        let Ok(Some(message)) = inbound.message().await else { return Ended::Broken };
-        count(host, session.view(), endpoint, &message);
-        let mut commands = session.process_message(message);
         while !commands.is_empty() {
             for command in std::mem::take(&mut commands) {
                 match command {
                     HostCommand::Send(message) => {
-                        if outbox.send(message).await.is_err() {
+                        if stream.send(&message).is_none() {
                             return Ended::Broken;
                         }
                     }
@@ -320,16 +274,19 @@ async fn follow(
                 }
             }
         }
+        let Some(message) = stream.next_message().await else { return Ended::Broken };
+        count(host, session.view(), controller, &message);
+        commands = session.process_message(message);
     }
 }
 
 /// Counts what a message brings.
-fn count(host: &Host, held: &HostView, endpoint: &str, message: &wire::ControllerMessage) {
+fn count(host: &Host, held: &HostView, controller: SocketAddr, message: &wire::ControllerMessage) {
     let mut record = host.record.lock();
     record.bytes += message.encoded_len() as u64;
     match &message.message {
         Some(Message::Welcome(_)) => {
-            record.connected_to = endpoint.parse().ok();
+            record.connected_to = Some(controller);
             record.connections += 1;
         }
         Some(Message::Part(part)) => {

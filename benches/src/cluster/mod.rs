@@ -20,6 +20,7 @@ mod controllers;
 mod directory;
 mod etcd;
 mod files;
+mod host_stream;
 mod hosts;
 mod load;
 mod process;
