@@ -140,6 +140,7 @@ impl PreparedController {
         let host = HostService::new(handle.clone(), draining.clone(), tasks.clone());
         let (server, health) = spawn_server(listener, admin, host, peer, draining.clone())?;
         spawn_health(shared.clone(), health, draining.clone());
+        tokio::spawn(crate::publisher::drain(shared.clone(), draining.clone()));
         tokio::spawn(crate::balance::run(handle.clone(), draining.clone()));
         if let Some(interval) = NonZeroU64::new(config.host_check_seconds) {
             tokio::spawn(crate::host_checks::run(shared.clone(), interval, draining.clone()));

@@ -167,7 +167,7 @@ impl Subscription {
             let now_ms = crate::core::now_ms();
             let connection = shared.publisher.connect(&mut shared.state.write(), hello, now_ms)?;
             // Made here, so that it takes the end of the connection if nobody waits for it any more.
-            Ok(Serving::new(shared, connection, draining))
+            Ok(Serving::new(shared, connection, &draining))
         });
         let serving = match connected.await {
             Ok(Ok(serving)) => serving,

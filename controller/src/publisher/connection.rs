@@ -21,6 +21,9 @@ use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+/// What a host is told by a controller that stops.
+const STOPPING: &str = "the controller is stopping";
+
 /// A connected host.
 #[derive(Debug)]
 pub struct Connection {
@@ -213,22 +216,25 @@ impl Drop for Disconnect {
 pub struct Serving {
     shared: Arc<Shared>,
     connection: Arc<Connection>,
-    draining: CancellationToken,
-    told_draining: bool,
     revision: watch::Receiver<Revision>,
     _disconnect: Disconnect,
 }
 
 impl Serving {
-    /// Serves a connection of the publisher. The host counts as connected until this is dropped.
+    /// Serves a connection of the publisher. The host counts as connected until this is dropped. See
+    /// [`drain`] for `draining`.
     pub fn new(
         shared: Arc<Shared>,
         connection: Arc<Connection>,
-        draining: CancellationToken,
+        draining: &CancellationToken,
     ) -> Serving {
         let _disconnect = Disconnect { shared: shared.clone(), connection: connection.clone() };
         let revision = shared.revision.subscribe();
-        Serving { shared, connection, draining, told_draining: false, revision, _disconnect }
+        if draining.is_cancelled() {
+            // Who lets all hosts go may have looked for them before this one connected.
+            connection.process_draining(STOPPING);
+        }
+        Serving { shared, connection, revision, _disconnect }
     }
 
     /// The next message to the host, and meanwhile takes what the host says. `None` at the end.
@@ -236,7 +242,7 @@ impl Serving {
     where
         S: Stream<Item = Result<wire::HostMessage, Status>> + Unpin,
     {
-        let Serving { shared, connection, draining, told_draining, revision, .. } = self;
+        let Serving { shared, connection, revision, .. } = self;
         loop {
             revision.mark_unchanged();
             let (has_message, deadline) = {
@@ -272,12 +278,17 @@ impl Serving {
                 // It waits for this replica to catch up with it. Nobody wakes it: no change concerns
                 // it yet.
                 Ok(()) = revision.changed(), if deadline.is_some() => {}
-                () = draining.cancelled(), if !*told_draining => {
-                    *told_draining = true;
-                    connection.session().process_draining("the controller is stopping");
-                }
             }
         }
+    }
+}
+
+/// Lets all hosts go when the controller stops, which `draining` tells. One waits for it in place of every
+/// stream: they would wait in one queue, and each message to a host would have to lock it.
+pub(crate) async fn drain(shared: Arc<Shared>, draining: CancellationToken) {
+    draining.cancelled().await;
+    for connection in shared.publisher.connections() {
+        connection.process_draining(STOPPING);
     }
 }
 
