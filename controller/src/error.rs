@@ -41,9 +41,6 @@ pub enum ControllerError {
     /// The operating system gave no thread.
     #[error("could not start a thread: {0}")]
     Thread(std::io::Error),
-    /// The gRPC server broke off.
-    #[error("the gRPC server broke off: {0}")]
-    Serve(#[from] tonic::transport::Error),
     /// A part of the definitions is not what it was compiled from.
     #[error("the reflection service: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),

@@ -19,6 +19,7 @@
 //! * [`recovery`]: a data directory out of a backup, or out of a survivor's.
 //! * [`past`]: states as they were, made again from the log.
 //! * [`api`]: the services.
+//! * `http`: the connections that they are called over.
 //! * [`balance`]: which replica serves which hosts.
 //! * [`host_checks`]: when what hosts hold is checked.
 //! * [`tasks`]: every thread, task and channel, in one picture.
@@ -33,6 +34,7 @@ pub mod data_dir;
 pub mod error;
 pub mod history;
 pub mod host_checks;
+mod http;
 pub mod limits;
 pub mod metrics;
 mod metrics_server;

@@ -203,6 +203,19 @@ pub const ADD_REPLICAS_MAX: usize = 16;
 /// Backups made at one time: each has the state in memory as bytes.
 pub const BACKUPS_MAX: usize = 1;
 
+/// How long after it has connected a client has to begin with HTTP/2.
+pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// How long to wait where no connection can be accepted, because there are no more files to be had.
+pub const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
+/// What a client may send before it is read: of all its streams, and of each.
+pub const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// The names and values of one call's headers.
+pub const HEADERS_BYTES_MAX: u32 = 16 << 10;
+/// What is kept of one stream's answer until the client takes it, before no more of it is made. A
+/// message that is begun is kept whole.
+pub const STREAM_BUFFER_BYTES_MAX: usize = 400 << 10;
+/// Streams that a client may have us reset by breaking the protocol, before it is let go.
+pub const CONNECTION_RESETS_MAX: usize = 1024;
 /// gRPC streams on one connection.
 pub const CONNECTION_STREAMS_MAX: u32 = 1024;
 /// Host streams on one connection: an agent has one, and one that is about to end; a proxy may carry those

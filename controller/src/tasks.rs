@@ -13,8 +13,8 @@
 //!                      │   WaitRealized: a task each, WAITS_MAX  │  │  spanwire-core (1 thread)
 //!                      │     progress ► message ► stream         │  │    Raft node, log
 //!                      │                                         │  │      │ applies
-//!  hosts ─── gRPC ───► │ HostService: a task a host              │  ▼      ▼
-//!                      │   session ► message ► stream            │  Shared { state, history,
+//!  hosts ─── gRPC ───► │ http: a task a connection, which makes  │  ▼      ▼
+//!                      │   its host's messages and writes them   │  Shared { state, history,
 //!                      │   woken by Notify; no queue             │           publisher }
 //!                      │   balance: lets hosts go                │         │ the log grew
 //!                      │   host_checks: asks sessions for checks │         │
@@ -35,15 +35,13 @@
 //! | revision, standing, progress (watch) | the newest | older values are not needed |
 //! | events of a watch (mpsc) | `WATCH_CHANNEL_EVENTS` | it waits; passed by history, it ends |
 //! | progress of a wait (mpsc) | 1 | it waits, and tells the newest then |
-//! | messages to a host (mpsc) | 1 | the session coalesces what changes |
+//! | messages to a host (HTTP/2) | the window, and 1 | the session coalesces what changes |
 //! | wake of a session (notify) | 1 | nothing is lost: it is a flag |
 
-use crate::api::{AdminService, HostServer, HostService, NotYet};
+use crate::api::{AdminService, HostService, NotYet};
 use crate::error::ControllerError;
-use crate::limits::{
-    ADMIN_REQUEST_BYTES_MAX, CONNECTION_STREAMS_MAX, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL,
-    KEEPALIVE_RETRIES, PEER_MESSAGE_BYTES_MAX,
-};
+use crate::http::{Services, serve};
+use crate::limits::{ADMIN_REQUEST_BYTES_MAX, PEER_MESSAGE_BYTES_MAX};
 use crate::peer::{PeerService, WaitingService};
 use crate::shared::Shared;
 use crate::state::PEER_DESCRIPTOR_SET;
@@ -53,8 +51,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
@@ -63,21 +60,20 @@ use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 pub(crate) fn spawn_server(
     listener: TcpListener,
     admin: AdminService,
-    host: HostService,
+    hosts: HostService,
     peer: PeerService,
     draining: CancellationToken,
-) -> Result<(Served, HealthReporter), ControllerError> {
+) -> Result<(JoinHandle<()>, HealthReporter), ControllerError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     let admin = AdminServer::new(admin).max_decoding_message_size(ADMIN_REQUEST_BYTES_MAX);
     let peer = PeerServer::new(peer).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX);
-    let server = mk_server()
-        .add_service(health_service)
+    let routes = Routes::new(health_service)
         .add_service(mk_reflection()?)
         .add_service(admin)
-        .add_service(HostServer::new(host))
         .add_service(peer)
-        .serve_with_incoming_shutdown(mk_incoming(listener), draining.cancelled_owned());
-    Ok((tokio::spawn(server), health))
+        .prepare();
+    let services = Services { hosts: Some(hosts), routes };
+    Ok((tokio::spawn(serve(listener, services, draining)), health))
 }
 
 /// Starts the gRPC server of a controller that waits to be added to a cluster. It stops when
@@ -86,36 +82,17 @@ pub(crate) async fn spawn_waiting_server(
     listener: TcpListener,
     peer: WaitingService,
     admitted: CancellationToken,
-) -> Result<Served, ControllerError> {
+) -> Result<JoinHandle<()>, ControllerError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_not_serving::<AdminServer<AdminService>>().await;
-    health.set_not_serving::<HostServer>().await;
-    let server = mk_server()
-        .add_service(health_service)
+    health.set_not_serving::<HostService>().await;
+    let routes = Routes::new(health_service)
         .add_service(mk_reflection()?)
         .add_service(NotYet::<AdminServer<AdminService>>::new())
-        .add_service(NotYet::<HostServer>::new())
+        .add_service(NotYet::<HostService>::new())
         .add_service(PeerServer::new(peer))
-        .serve_with_incoming_shutdown(mk_incoming(listener), admitted.cancelled_owned());
-    Ok(tokio::spawn(server))
-}
-
-/// A gRPC server that runs.
-pub(crate) type Served = JoinHandle<Result<(), tonic::transport::Error>>;
-
-fn mk_server() -> Server {
-    // No pings of HTTP/2: an agent that is stopped does not answer them, and is not gone.
-    Server::builder().max_concurrent_streams(CONNECTION_STREAMS_MAX)
-}
-
-fn mk_incoming(listener: TcpListener) -> TcpIncoming {
-    // Without TCP_NODELAY the handshakes of thousands of streams wait for each other's packets.
-    TcpIncoming::from(listener)
-        .with_nodelay(Some(true))
-        // A host that lost its power is noticed; for one that is merely slow its kernel answers.
-        .with_keepalive(Some(KEEPALIVE_IDLE))
-        .with_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .with_keepalive_retries(Some(KEEPALIVE_RETRIES))
+        .prepare();
+    Ok(tokio::spawn(serve(listener, Services { hosts: None, routes }, admitted)))
 }
 
 fn mk_reflection() -> Result<ServerReflectionServer<impl ServerReflection>, ControllerError> {
@@ -139,10 +116,10 @@ pub(crate) fn spawn_health(
             let serves = standing.borrow_and_update().is_current && !draining.is_cancelled();
             if serves {
                 health.set_serving::<AdminServer<AdminService>>().await;
-                health.set_serving::<HostServer>().await;
+                health.set_serving::<HostService>().await;
             } else {
                 health.set_not_serving::<AdminServer<AdminService>>().await;
-                health.set_not_serving::<HostServer>().await;
+                health.set_not_serving::<HostService>().await;
             }
             if draining.is_cancelled() {
                 return;

@@ -26,6 +26,10 @@ pub(crate) fn core_stopped(error: &dyn Display) {
     tracing::error!(target: TARGET, %error, "the core stopped: nothing more is written");
 }
 
+pub(crate) fn accept_failed(error: &dyn Display) {
+    tracing::warn!(target: TARGET, %error, "a connection could not be accepted: are there too many?");
+}
+
 pub(crate) fn request_broke_off(error: &dyn Display) {
     tracing::error!(target: TARGET, %error, "a request broke off: this is a defect");
 }

@@ -1,23 +1,22 @@
 //! The host stream's service: Subscribe.
 
-use super::host_streams::{HostStreams, OpenStream};
 use crate::core::CoreHandle;
 use crate::limits::{HOST_LEADER_WAIT, STREAM_END_WAIT};
 use crate::publisher::{ConnectError, Serving};
 use crate::telemetry;
-use futures::stream::unfold;
 use spanwire_hostproto::Hello;
 use spanwire_hostproto::limits::HELLO_WAIT;
 use spanwire_hostproto::message::{refused, refused_message};
 use spanwire_hostproto::wire;
+use spanwire_hostproto::wire::host_stream_server::SERVICE_NAME;
 use spanwire_hostproto::wire::refused::Reason;
-use std::pin::Pin;
 use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::Status;
+use tonic::server::NamedService;
 
 /// The host stream.
 #[derive(Debug, Clone)]
@@ -25,60 +24,39 @@ pub struct HostService {
     core: CoreHandle,
     draining: CancellationToken,
     tasks: TaskTracker,
-    streams: HostStreams,
 }
 
 impl HostService {
     /// The service over a core. Streams end when `draining` is cancelled; `tasks` knows them all.
     pub fn new(core: CoreHandle, draining: CancellationToken, tasks: TaskTracker) -> HostService {
-        HostService { core, draining, tasks, streams: HostStreams::default() }
+        HostService { core, draining, tasks }
+    }
+
+    /// Takes a stream, with what the host says.
+    pub fn subscribe<S>(&self, inbound: S) -> Subscription<S>
+    where
+        S: Stream<Item = Result<wire::HostMessage, Status>> + Unpin,
+    {
+        let (core, draining) = (self.core.clone(), self.draining.clone());
+        Subscription { core, draining, inbound, phase: Phase::New, _token: self.tasks.token() }
     }
 }
 
-#[tonic::async_trait]
-impl wire::host_stream_server::HostStream for HostService {
-    type SubscribeStream =
-        Pin<Box<dyn Stream<Item = Result<wire::ControllerMessage, Status>> + Send>>;
-
-    async fn subscribe(
-        &self,
-        request: Request<Streaming<wire::HostMessage>>,
-    ) -> Result<Response<Self::SubscribeStream>, Status> {
-        // Every transport that is served here knows its peer.
-        let peer = request.remote_addr();
-        let open = peer.map(|peer| self.streams.open(peer)).transpose()?;
-        let subscription = Subscription {
-            core: self.core.clone(),
-            draining: self.draining.clone(),
-            inbound: request.into_inner(),
-            phase: Phase::New,
-            open,
-            token: self.tasks.token(),
-        };
-        // The answer's head goes out at once; a host that says nothing holds up only itself.
-        let messages = unfold(subscription, |mut subscription| async move {
-            match subscription.next_message().await {
-                Some(message) => Some((Ok(message), subscription)),
-                None => {
-                    tokio::spawn(subscription.end());
-                    None
-                }
-            }
-        });
-        Ok(Response::new(Box::pin(messages.fuse())))
-    }
+impl NamedService for HostService {
+    const NAME: &'static str = SERVICE_NAME;
 }
 
 /// One host's stream, from its first message to the end.
-struct Subscription {
+#[derive(Debug)]
+pub struct Subscription<S> {
     core: CoreHandle,
     draining: CancellationToken,
-    inbound: Streaming<wire::HostMessage>,
+    inbound: S,
     phase: Phase,
-    open: Option<OpenStream>,
-    token: TaskTrackerToken,
+    _token: TaskTrackerToken,
 }
 
+#[derive(Debug)]
 enum Phase {
     /// The host has not said hello yet.
     New,
@@ -87,9 +65,13 @@ enum Phase {
     Ended,
 }
 
-impl Subscription {
-    /// The next message to the host; `None` at the end.
-    async fn next_message(&mut self) -> Option<wire::ControllerMessage> {
+impl<S> Subscription<S>
+where
+    S: Stream<Item = Result<wire::HostMessage, Status>> + Unpin,
+{
+    /// The next message to the host; `None` at the end. There is no task of its own: whoever writes to the
+    /// host's connection asks for the next message when there is room for one.
+    pub async fn next_message(&mut self) -> Option<wire::ControllerMessage> {
         loop {
             match &mut self.phase {
                 Phase::New => match self.connect().await {
@@ -112,8 +94,8 @@ impl Subscription {
 
     /// Reads on until the host has closed its half. Without this, a message of the host that crosses our
     /// last one meets a closed stream, which is then reset, and our last message is lost.
-    async fn end(self) {
-        let Subscription { mut inbound, open: _open, token: _token, .. } = self;
+    pub async fn end(self) {
+        let Subscription { mut inbound, _token, .. } = self;
         let discard = async { while let Some(Ok(_)) = inbound.next().await {} };
         let _ = timeout(STREAM_END_WAIT, discard).await;
     }

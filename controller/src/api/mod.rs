@@ -25,8 +25,6 @@ mod backup;
 mod check;
 mod cluster;
 mod host;
-mod host_server;
-mod host_streams;
 mod impact;
 mod lint;
 mod merge;
@@ -39,8 +37,7 @@ mod verdict;
 mod watch;
 mod write;
 
-pub use host::HostService;
-pub use host_server::HostServer;
+pub use host::{HostService, Subscription};
 pub use not_yet::NotYet;
 
 use crate::core::CoreHandle;
