@@ -249,18 +249,52 @@ fn check_limit(what: &'static str, count: usize, max: usize) -> Result<(), Decod
     Ok(())
 }
 
-/// Applies a difference to the sorted addresses of a shard.
+/// Applies a difference to the sorted addresses of a shard. What is between two changes is copied as
+/// it is: of a thousand members one changes.
 pub fn apply_to_shard(
-    held: &[IpAddr],
-    removed: &[IpAddr],
-    added: &[IpAddr],
+    mut held: &[IpAddr],
+    mut removed: &[IpAddr],
+    mut added: &[IpAddr],
 ) -> Result<Vec<IpAddr>, String> {
-    let twice = |_, added| Err(format!("{added} is added, and already there"));
     let mut list = Vec::with_capacity(held.len() + added.len());
-    for address in changed(held.iter().copied(), removed, added, |address| *address, twice) {
-        list.push(address?);
+    while let Some(address) = removed.first().into_iter().chain(added.first()).min() {
+        list.extend_from_slice(take_before(&mut held, address));
+        // First what is removed: it may be added again.
+        if let Some(rest) = without_first(removed, address) {
+            removed = rest;
+            held = without_first(held, address)
+                .ok_or_else(|| format!("{address} is removed, and not there"))?;
+        }
+        if let Some(rest) = without_first(added, address) {
+            added = rest;
+            if held.first() == Some(address) {
+                return Err(format!("{address} is added, and already there"));
+            }
+            list.push(*address);
+        }
     }
+    list.extend_from_slice(held);
     Ok(list)
+}
+
+/// What follows the first of a list, if that is a certain address.
+fn without_first<'a>(list: &'a [IpAddr], address: &IpAddr) -> Option<&'a [IpAddr]> {
+    list.split_first().filter(|(first, _)| *first == address).map(|(_, rest)| rest)
+}
+
+/// Takes what is before an address from the front of a sorted list. Looks twice as far each time, so that
+/// many changes cost no more than going over the list.
+fn take_before<'a>(list: &mut &'a [IpAddr], address: &IpAddr) -> &'a [IpAddr] {
+    let mut end = 1;
+    while list.get(end).is_some_and(|passed| passed < address) {
+        end *= 2;
+    }
+    let begin = end / 2;
+    let within = &list[begin.min(list.len())..list.len().min(end + 1)];
+    let count = begin + within.partition_point(|passed| passed < address);
+    let (before, rest) = list.split_at(count);
+    *list = rest;
+    before
 }
 
 /// Applies a difference to the locators of a domain. `added` is sorted by address.
@@ -269,37 +303,38 @@ pub fn apply_to_locators(
     removed: &[IpAddr],
     added: &[Locator],
 ) -> Result<Locators, String> {
-    changed(held.iter(), removed, added, |locator| locator.address, |_, added| Ok(added)).collect()
+    changed_locators(held.iter(), removed, added).collect()
 }
 
-/// What is held, without what is removed, all of which must be held, and with what is added. All three
-/// are sorted; `both` decides where what is held and what is added have the same address.
-fn changed<T: Copy>(
-    held: impl Iterator<Item = T>,
+/// What is held, without what is removed, all of which must be held, and with what is added, also in the
+/// place of what is held for the same address. All three are sorted.
+fn changed_locators(
+    held: impl Iterator<Item = Locator>,
     removed: &[IpAddr],
-    added: &[T],
-    address: impl Fn(&T) -> IpAddr,
-    both: impl Fn(T, T) -> Result<T, String>,
-) -> impl Iterator<Item = Result<T, String>> {
+    added: &[Locator],
+) -> impl Iterator<Item = Result<Locator, String>> {
     let mut held = held.peekable();
     let mut removed = removed.iter().peekable();
     let mut added = added.iter().copied().peekable();
     std::iter::from_fn(move || {
-        while let Some(kept) = held.peek().map(&address) {
+        while let Some(kept) = held.peek().map(|held| held.address) {
             if removed.next_if(|removed| **removed == kept).is_none() {
                 break;
             }
             held.next();
         }
-        let next = held.peek().map(&address);
+        let next = held.peek().map(|held| held.address);
         // Everything before the next that is kept is looked at already.
         if let Some(absent) = removed.next_if(|removed| next.is_none_or(|next| **removed < next)) {
             return Some(Err(format!("{absent} is removed, and not there")));
         }
-        let is_first = |added: &T| next.is_none_or(|next| address(added) <= next);
-        match added.next_if(is_first) {
-            Some(new) if Some(address(&new)) == next => Some(both(held.next()?, new)),
-            Some(new) => Some(Ok(new)),
+        match added.next_if(|added| next.is_none_or(|next| added.address <= next)) {
+            Some(new) => {
+                if Some(new.address) == next {
+                    held.next();
+                }
+                Some(Ok(new))
+            }
             None => held.next().map(Ok),
         }
     })

@@ -167,3 +167,38 @@ fn updates_that_do_not_fit_change_nothing() {
         assert_eq!(view, mk_view(), "the view was touched");
     }
 }
+
+fn mk_address(number: u16) -> IpAddr {
+    // Of both families: the order is across them.
+    let [high, low] = number.to_be_bytes();
+    match high & 1 {
+        0 => IpAddr::from([10, 0, high, low]),
+        _ => IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, number]),
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_difference_is_applied_as_to_a_set(
+        held in proptest::collection::btree_set(0_u16..600, 0..400),
+        removed in proptest::collection::btree_set(0_u16..600, 0..40),
+        added in proptest::collection::btree_set(0_u16..600, 0..40),
+        fits in proptest::bool::ANY,
+    ) {
+        let addresses = |numbers: &BTreeSet<u16>| -> BTreeSet<IpAddr> {
+            numbers.iter().copied().map(mk_address).collect()
+        };
+        let (held, mut removed, mut added) =
+            (addresses(&held), addresses(&removed), addresses(&added));
+        if fits {
+            removed.retain(|address| held.contains(address));
+            added.retain(|address| !held.contains(address) || removed.contains(address));
+        }
+        let kept: BTreeSet<IpAddr> = held.difference(&removed).copied().collect();
+        let is_fit = removed.is_subset(&held) && added.is_disjoint(&kept);
+        let expected: Vec<IpAddr> = kept.union(&added).copied().collect();
+        let lists = [held, removed, added].map(|set| set.into_iter().collect::<Vec<_>>());
+        let applied = apply_to_shard(&lists[0], &lists[1], &lists[2]);
+        proptest::prop_assert_eq!(applied.ok(), is_fit.then_some(expected));
+    }
+}
