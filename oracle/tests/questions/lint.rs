@@ -1,9 +1,9 @@
 //! Each rule of lint, on networks where it finds something and on ones where it does not.
 
 use crate::engine;
-use crate::notation::key;
+use crate::notation::{self, key};
 use spanwire_topology::lint::{LintQuestion, LintReport, RULES, Severity};
-use spanwire_topology::{Engine, Kind};
+use spanwire_topology::{Engine, Kind, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Two hosts, two joined switches with web and db ports of both families.
@@ -486,6 +486,75 @@ fn mac_addresses_that_stand_twice() {
          port d on s2 at h1 ip 10.2.0.11 mac 02:00:00:00:00:01",
         &["error port b: has MAC address 02:00:00:00:00:01 on switch s1, as port a has"],
     );
+}
+
+/// Ports come and go, move, change their address and lose their host: at each step the findings are those
+/// about who is not the oldest of the ports that are alike.
+#[test]
+fn mac_addresses_are_followed_as_ports_change() {
+    const PORTS: u64 = 7;
+    const STEPS: u64 = 600;
+    let mut engine = engine(BASE);
+    // Switch and address of those that are bound, by port; and when each was made.
+    let mut ports: BTreeMap<u64, (u64, Option<(u64, u64)>)> = BTreeMap::new();
+    let mut random = 1_u64;
+    let mut draw = |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) % below
+    };
+    let mut most = 0;
+    for step in 0..STEPS {
+        let (port, switch, mac, bound) = (draw(PORTS), draw(2) + 1, draw(2), draw(4) > 0);
+        let name = format!("p{port}");
+        let named = key(Kind::LogicalPort, &name);
+        let transaction = if draw(5) == 0 {
+            if ports.remove(&port).is_none() {
+                continue;
+            }
+            Transaction::delete([named.clone()], false)
+        } else {
+            let host = if bound { "at h1" } else { "" };
+            let network = notation::network(&format!(
+                "{BASE}\n port {name} on s{switch} {host} ip 10.{switch}.0.{} mac 02:00:00:00:00:0{mac}",
+                100 + port
+            ));
+            let made = ports.get(&port).map_or(step, |(made, _)| *made);
+            ports.insert(port, (made, bound.then_some((switch, mac))));
+            let resource = network.into_values().find(|resource| resource.key() == named);
+            Transaction::put(resource)
+        };
+        let near = engine.lint_neighbours([&named]);
+        engine.apply(&transaction, step + 10).unwrap();
+        let is_older = |port: &u64| {
+            let (made, alike) = ports[port];
+            alike.is_some() && ports.values().any(|other| other.1 == alike && other.0 < made)
+        };
+        let expected: Vec<String> =
+            ports.keys().filter(|port| is_older(port)).map(|port| format!("p{port}")).collect();
+        let objects = |report: LintReport| -> Vec<String> {
+            let found = report.findings.into_iter().filter(|found| found.rule == "duplicate-mac");
+            found.map(|found| found.object.name.to_string()).collect()
+        };
+        assert_eq!(objects(engine.lint(ask(Severity::Error))), expected, "step {step}");
+        check_one_by_one(&engine);
+        // Whoever makes two alike is told, be theirs the older or the newer.
+        let mut near = near;
+        near.extend(engine.lint_neighbours([&named]));
+        let told = objects(engine.lint_objects(&near, Severity::Error, usize::MAX));
+        let alike = ports.get(&port).and_then(|(_, alike)| *alike);
+        let concerned = |name: &&String| {
+            let other = name.trim_start_matches('p').parse().unwrap();
+            alike.is_some() && ports[&other].1 == alike
+        };
+        assert_eq!(told, expected.iter().filter(concerned).cloned().collect::<Vec<_>>());
+        most = most.max(expected.len());
+        // A state that was saved and loaded finds the same.
+        if step.is_multiple_of(50) {
+            let loaded = Engine::import(engine.export()).unwrap();
+            assert_eq!(objects(loaded.lint(ask(Severity::Error))), expected);
+        }
+    }
+    assert!(most >= 3, "the ports were hardly ever alike");
 }
 
 #[test]

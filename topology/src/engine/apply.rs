@@ -386,8 +386,8 @@ impl Engine {
         for (change, slot) in changes.iter().zip(slots) {
             let (Kind::LogicalPort, Some(slot)) = (change.key.kind, *slot) else { continue };
             let id = PortId(slot);
-            if change.old.is_some() {
-                self.unplug(id);
+            if let Some(old) = &change.old {
+                self.unplug(id, old);
             }
             if change.new.is_some() {
                 self.plug(id);
@@ -395,8 +395,8 @@ impl Engine {
         }
     }
 
-    /// Takes a detached port out of the tables of its switch, host and signature.
-    fn unplug(&mut self, id: PortId) {
+    /// Takes a detached port, which was `old`, out of the tables of its switch, host and signature.
+    fn unplug(&mut self, id: PortId, old: &Object) {
         let port = &self.ports[id];
         let (switch, host, signature) = (port.switch, port.host, port.signature);
         self.switches[switch].ports.remove(id);
@@ -404,6 +404,9 @@ impl Engine {
         self.domains[domain].ports -= 1;
         if let Some(host) = host {
             self.hosts[host].ports.remove(id);
+            if let Spec::LogicalPort(spec) = &*old.resource.spec {
+                self.macs.remove(switch, spec.mac, id);
+            }
         }
         if !planted::is(Bug::SignatureStale) {
             self.leave_signature(signature, id);
@@ -422,6 +425,7 @@ impl Engine {
             .as_ref()
             .and_then(|host| self.slot(Kind::Host, SYSTEM_PROJECT, host))
             .map(HostId);
+        let mac = spec.mac;
         let signature = self.signature_of(id);
         self.signatures[signature].ports.insert(id);
         // Ports with equal labels share one copy of them.
@@ -436,6 +440,7 @@ impl Engine {
         self.domains[domain].ports += 1;
         if let Some(host) = host {
             self.hosts[host].ports.insert(id);
+            self.macs.insert(switch, mac, id);
         }
     }
 

@@ -33,6 +33,7 @@ mod journal;
 mod labels;
 pub mod lint;
 mod load;
+mod macs;
 mod membership;
 mod names;
 mod path;

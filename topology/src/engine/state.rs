@@ -6,6 +6,7 @@ use super::ids::{
     SignatureId, Slab, SmallMap, SwitchId,
 };
 use super::labels::SelectorIndex;
+use super::macs::Macs;
 use super::names::Names;
 use super::uids::Uids;
 use crate::model::{
@@ -45,6 +46,8 @@ pub struct Engine {
     pub(super) placements: Slab<PlacementId, Placement>,
     /// Which attached port has an address in a domain.
     pub(super) addresses: Map<(DomainId, IpAddr), PortId>,
+    /// Which bound ports have a MAC address in a switch.
+    pub(super) macs: Macs,
 }
 
 #[derive(Debug)]

@@ -94,6 +94,11 @@ impl Engine {
             domain.ports += 1;
             domain.unprotected += u32::from(is_unprotected);
         }
+        let bound = || by_id(places).filter(|(_, place)| place.host.is_some());
+        self.macs.reserve(bound().count());
+        for (id, place) in bound() {
+            self.macs.insert(place.switch, self.ports[id].spec().mac, id);
+        }
         let by_switch = || by_id(places).map(|(id, place)| (place.switch, id.0));
         for (switch, ports) in Hands::deal(self.switches.bound(), by_switch).iter() {
             self.switches[switch].ports = IdSet::from_sorted(ports);
