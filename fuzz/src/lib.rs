@@ -7,8 +7,10 @@ pub mod sessions;
 pub use replica::{peer, state};
 pub use sessions::sessions;
 
+use bytes::Bytes;
 use prost::Message;
 use spanwire_hostproto::codec::{encode_delta, encode_full, encode_ranges, encode_removed};
+use spanwire_hostproto::frames::FrameReader;
 use spanwire_hostproto::message::Hello;
 use spanwire_hostproto::{
     Change, ChangeLog, ClusterId, ControllerSession, EngineSource, HostCommand, HostIdentity,
@@ -126,8 +128,33 @@ pub fn host_session(data: &[u8]) {
     }
 }
 
+/// What a connection brings: it is read as the same messages, whatever pieces it comes in.
+fn frames(data: &[u8], piece: usize) {
+    const MAX: usize = 1024;
+    let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let (mut reader, mut messages) = (FrameReader::new(MAX), Vec::new());
+        for piece in pieces {
+            reader.push(Bytes::copy_from_slice(piece));
+            loop {
+                match reader.next_message() {
+                    Ok(Some(message)) => messages.push(message),
+                    Ok(None) => break,
+                    Err(error) => return (messages, Err(error)),
+                }
+            }
+        }
+        (messages, Ok(reader.is_empty()))
+    };
+    let whole = read(&mut std::iter::once(data));
+    assert!(whole.0.iter().all(|message| message.len() <= MAX));
+    assert_eq!(whole, read(&mut data.chunks(piece)));
+}
+
 /// Messages from a host: the controller answers each with a bounded number of messages.
 pub fn controller_session(data: &[u8]) {
+    if let Some((first, rest)) = data.split_first() {
+        frames(rest, 1 + usize::from(*first));
+    }
     let mut messages = split(data);
     let Some(first) = messages.next() else { return };
     let Ok(first) = wire::HostMessage::decode(first) else { return };

@@ -2,7 +2,8 @@
 
 use super::admin::connect_channel;
 use super::process::{Process, free_address};
-use super::{Directory, Write, within};
+use super::stream::Stream;
+use super::{Directory, PATIENCE, Write, within};
 use prost::Message;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,14 +11,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 
 /// Where the package puts it.
 const BINARY: &str = "/usr/bin/etcd";
+const PUT: &str = "/etcdserverpb.KV/Put";
 /// The pause between two looks at a cluster that does not serve yet.
 const LOOK_WAIT: Duration = Duration::from_millis(50);
 
@@ -86,6 +87,16 @@ struct WatchResponse {
     events: Vec<WatchEvent>,
 }
 
+/// What watchers do when they see an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnEvent {
+    /// Nothing: who has put the value is not told whether they have it.
+    Nothing,
+    /// Each puts that it has it under a key of its own, which is how one says so to etcd, and waits until that
+    /// is committed.
+    Acknowledge,
+}
+
 /// Watchers of one key, each with a connection of its own.
 pub(crate) struct Watchers {
     seen: mpsc::Receiver<Instant>,
@@ -99,17 +110,20 @@ impl Watchers {
         address: SocketAddr,
         key: &str,
         count: usize,
+        on_event: OnEvent,
     ) -> Result<Watchers, String> {
         let (saw, seen) = mpsc::channel(count.max(1));
         let mut tasks = JoinSet::new();
-        for _ in 0..count {
-            let stream = watch(address, key).await?;
-            tasks.spawn(follow(stream, saw.clone()));
+        for number in 0..count {
+            let stream = watch(address, key).await.ok_or("etcd does not begin a watch")?;
+            let own_key = (on_event == OnEvent::Acknowledge).then(|| format!("has-{key}/{number}"));
+            tasks.spawn(follow(stream, own_key, saw.clone()));
         }
         Ok(Watchers { seen, count, _tasks: tasks })
     }
 
-    /// Waits until each has seen one more event. Returns when the first and the last had.
+    /// Waits until each has seen one more event, and has done what it does then. Returns when the first
+    /// and the last had.
     pub(crate) async fn wait_all(&mut self) -> Result<(Instant, Instant), String> {
         let all = async {
             let mut times: Option<(Instant, Instant)> = None;
@@ -124,33 +138,25 @@ impl Watchers {
     }
 }
 
-async fn watch(address: SocketAddr, key: &str) -> Result<WatchStream, String> {
-    let failed = |status: Status| format!("a watch of etcd: {status}");
-    let mut grpc = tonic::client::Grpc::new(connect_channel(address).await?);
-    grpc.ready().await.map_err(|error| error.to_string())?;
+/// As cheap as a host of Spanwire.
+type WatchStream = Stream<WatchRequest, WatchResponse>;
+
+async fn watch(address: SocketAddr, key: &str) -> Option<WatchStream> {
+    let mut stream = WatchStream::open(address, "/etcdserverpb.Watch/Watch", PATIENCE).await?;
     let create = WatchCreateRequest { key: key.as_bytes().to_vec() };
-    let (requests, received) = mpsc::channel(1);
-    let request = WatchRequest { create: Some(create) };
-    requests.send(request).await.map_err(|error| error.to_string())?;
-    let codec = ProstCodec::<WatchRequest, WatchResponse>::default();
-    let path = PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
-    let answer = grpc.streaming(Request::new(ReceiverStream::new(received)), path, codec).await;
-    let mut responses = answer.map_err(failed)?.into_inner();
-    match responses.message().await.map_err(failed)? {
-        Some(response) if response.created => Ok(WatchStream { responses, _requests: requests }),
-        _ => Err("etcd does not begin a watch".to_owned()),
-    }
+    stream.send(&WatchRequest { create: Some(create) })?;
+    stream.next_message().await?.created.then_some(stream)
 }
 
-/// A watch goes on as long as its requests do.
-struct WatchStream {
-    responses: Streaming<WatchResponse>,
-    _requests: mpsc::Sender<WatchRequest>,
-}
-
-async fn follow(mut stream: WatchStream, saw: mpsc::Sender<Instant>) {
-    while let Ok(Some(response)) = stream.responses.message().await {
+async fn follow(mut stream: WatchStream, own_key: Option<String>, saw: mpsc::Sender<Instant>) {
+    while let Some(response) = stream.next_message().await {
         for _ in response.events {
+            if let Some(key) = &own_key {
+                let put = PutRequest { key: key.as_bytes().to_vec(), value: vec![1; 8] };
+                if stream.call(PUT, &put).await.is_none() {
+                    return;
+                }
+            }
             if saw.send(Instant::now()).await.is_err() {
                 return;
             }
@@ -285,7 +291,7 @@ impl<F: Fn(u64) -> Vec<u8> + Send + 'static> Write for PutClient<F> {
     async fn write(&mut self) -> Result<u64, String> {
         let request = PutRequest { key: self.key.clone(), value: (self.make)(self.next) };
         self.next += 1;
-        let path = PathAndQuery::from_static("/etcdserverpb.KV/Put");
+        let path = PathAndQuery::from_static(PUT);
         let answer: Result<PutResponse, Status> = call(self.channel.clone(), path, request).await;
         let answer = answer.map_err(|status| format!("etcd: {status}"))?;
         Ok(answer.header.map_or(0, |header| header.revision.unsigned_abs()))

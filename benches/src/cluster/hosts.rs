@@ -2,7 +2,7 @@
 //! the `record` datapath. They wait and choose controllers as agents do.
 
 use super::PATIENCE;
-use super::host_stream::HostStream;
+use super::stream::Stream;
 use parking_lot::Mutex;
 use prost::Message as _;
 use spanwire_agent::Timing;
@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
+const SUBSCRIBE: &str = "/spanwire.host.v1.HostStream/Subscribe";
 /// Hosts that connect at the same time when a fleet starts.
 const STARTING: usize = 50;
 /// More than the key and the flag of a removal take; an update that is longer has content.
@@ -175,10 +176,9 @@ pub(crate) async fn wait_welcome(controller: SocketAddr, name: &str) {
 }
 
 async fn is_welcomed(controller: SocketAddr, name: &str) -> bool {
-    let Some(mut stream) = HostStream::open(controller, Timing::default().connect_timeout).await
-    else {
-        return false;
-    };
+    let patience = Timing::default().connect_timeout;
+    let opened = HostStream::open(controller, SUBSCRIBE, patience).await;
+    let Some(mut stream) = opened else { return false };
     let mut session = HostSession::new(mk_identity(name.into()), None);
     for command in session.process_connected() {
         if let HostCommand::Send(message) = command
@@ -200,6 +200,8 @@ fn mk_identity(host: Text) -> HostIdentity {
         datapath: "record".to_owned(),
     }
 }
+
+type HostStream = Stream<wire::HostMessage, wire::ControllerMessage>;
 
 /// Why a connection ended.
 enum Ended {
@@ -251,7 +253,7 @@ async fn follow(
     controller: SocketAddr,
     connect_timeout: Duration,
 ) -> Ended {
-    let Some(mut stream) = HostStream::open(controller, connect_timeout).await else {
+    let Some(mut stream) = HostStream::open(controller, SUBSCRIBE, connect_timeout).await else {
         return Ended::Broken;
     };
     let mut commands = session.process_connected();
