@@ -75,10 +75,23 @@ impl Datapath for RecordDatapath {
     fn apply(
         &mut self,
         view: &HostView,
-        _changed: Option<&BTreeSet<ItemKey>>,
+        changed: Option<&BTreeSet<ItemKey>>,
     ) -> Result<Vec<Rejection>, DatapathError> {
-        // Items are shared, so this copies keys and pointers; one assignment is one step.
-        *self.view.lock() = Arc::new(view.clone());
+        // Items are shared, so this copies keys and pointers. Whoever looks sees all of it or nothing: who
+        // looks meanwhile waits, and who has looked before keeps what was then.
+        let mut held = self.view.lock();
+        let Some(changed) = changed else {
+            *held = Arc::new(view.clone());
+            return Ok(Vec::new());
+        };
+        let held = Arc::make_mut(&mut held);
+        held.revision = view.revision;
+        for key in changed {
+            match view.items.get(key) {
+                Some(item) => held.items.insert(*key, item.clone()),
+                None => held.items.remove(key),
+            };
+        }
         Ok(Vec::new())
     }
 
@@ -93,5 +106,48 @@ impl Datapath for RecordDatapath {
     fn remove_all(&mut self) -> Result<(), DatapathError> {
         *self.view.lock() = Arc::default();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spanwire_topology::model::{Revision, Vni};
+    use spanwire_topology::view::{Item, VersionedItem};
+
+    const fn key(group: u64) -> ItemKey {
+        ItemKey::Shard { group: Uid(group), domain: Vni(1) }
+    }
+
+    /// A view of shards, each with a version and no members.
+    fn mk_view(revision: Revision, shards: &[(u64, Revision)]) -> HostView {
+        let item = Arc::new(Item::Shard(Vec::new()));
+        let shards = shards.iter();
+        let items = shards
+            .map(|&(group, version)| (key(group), VersionedItem { version, item: item.clone() }));
+        HostView { revision, items: items.collect() }
+    }
+
+    #[test]
+    fn what_changed_leads_to_the_view_and_leaves_earlier_ones_alone() {
+        let mut datapath = RecordDatapath::new();
+        let steps = [
+            (mk_view(1, &[(1, 1), (2, 1)]), None),
+            (mk_view(2, &[(1, 1), (2, 2), (3, 2)]), Some(BTreeSet::from([key(2), key(3)]))),
+            (mk_view(3, &[(2, 2), (3, 2)]), Some(BTreeSet::from([key(1)]))),
+            (mk_view(4, &[(2, 2), (3, 2)]), Some(BTreeSet::new())),
+            (mk_view(5, &[(9, 5)]), None),
+        ];
+        let mut seen = Vec::new();
+        for (view, changed) in &steps {
+            datapath.apply(view, changed.as_ref()).unwrap();
+            assert_eq!(*datapath.view(), *view);
+            seen.push(datapath.view());
+        }
+        for (seen, (view, _)) in seen.iter().zip(&steps) {
+            assert_eq!(**seen, *view);
+        }
+        datapath.remove_all().unwrap();
+        assert_eq!(*datapath.view(), HostView::default());
     }
 }

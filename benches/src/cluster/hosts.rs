@@ -69,11 +69,13 @@ impl Host {
     /// Puts a step of the view into the datapath.
     fn apply(&self, change: &ViewChange) -> Result<(), DatapathError> {
         let before = self.datapath.view();
-        let changed = (!change.replace).then_some(&change.changed);
-        self.datapath.clone().apply(&change.view, changed)?;
         let is_lost =
             |key: &&ItemKey| before.items.contains_key(key) && !change.view.items.contains_key(key);
         let lost = change.changed.iter().filter(is_lost).count() as u64;
+        // Or the datapath would have to leave us what we look at, and change a copy.
+        drop(before);
+        let changed = (!change.replace).then_some(&change.changed);
+        self.datapath.clone().apply(&change.view, changed)?;
         let mut record = self.record.lock();
         record.lost_items += lost;
         record.applied.push((change.to, Instant::now()));
