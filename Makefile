@@ -95,7 +95,7 @@ bench-cluster:
 	for scenario in $(CLUSTER_SCENARIOS); do $(BENCH_SHIPPING) $$scenario --json; done >target/bench-cluster.jsonl
 	$(BENCH_SHIPPING) table <target/bench-cluster.jsonl
 
-HOST_SCENARIOS := sessions fanout fanout:--churn fanout:--churn:--large trickle storm idle reconnect
+HOST_SCENARIOS := sessions fanout fanout:--churn fanout:--churn:--large trickle stopped storm idle reconnect
 
 # As above, to target/bench-hosts.jsonl.
 bench-hosts:

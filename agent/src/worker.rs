@@ -60,8 +60,11 @@ impl Worker {
             return WorkerEvent::Failed { revision, problem: error.to_string() };
         }
         let stored_in = Some(start.elapsed());
-        let ViewChange { view, changed, .. } = change;
-        self.apply(view, Some(&changed), stored_in)
+        let ViewChange { view, changed, replace, repaired, .. } = change;
+        // What is the same in a view that replaces another may have another version all the same. A repair
+        // replaces what is stored, and of the view what it names.
+        let is_whole = replace && repaired.is_empty();
+        self.apply(view, (!is_whole).then_some(&changed), stored_in)
     }
 
     /// The view is dropped before the answer is there: then the session changes it in place.

@@ -77,6 +77,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
             return served.map(|()| ExitCode::SUCCESS);
         }
         #[cfg(feature = "controller")]
+        Scenario::Hosts { controller, names } => {
+            let followed = cluster::block_on(cluster::follow_as(*controller, names));
+            return followed.map(|()| ExitCode::SUCCESS);
+        }
+        #[cfg(feature = "controller")]
         Scenario::RawFanOut { listen, bytes, sockets } => {
             let served = cluster::block_on(cluster::serve_raw(*listen, *bytes, *sockets));
             return served.map(|()| ExitCode::SUCCESS);

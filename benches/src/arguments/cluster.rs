@@ -82,6 +82,20 @@ pub(crate) enum ClusterScenario {
         #[command(flatten)]
         options: ClusterOptions,
     },
+    /// Ten of 10,000 hosts are stopped while all others are told changes.
+    Stopped {
+        /// Hosts, at scale 1.
+        #[arg(long, default_value_t = TRICKLE_HOSTS, value_parser = parse_hosts)]
+        hosts: usize,
+        /// How many of them are stopped.
+        #[arg(long, default_value_t = 10, value_parser = parse_hosts)]
+        stopped: usize,
+        /// How many changes, before they are stopped and meanwhile.
+        #[arg(long, default_value_t = 20, value_parser = parse_count)]
+        rounds: usize,
+        #[command(flatten)]
+        options: ClusterOptions,
+    },
     /// The 1,000 hosts of `compute` connect all at once.
     Storm {
         #[command(flatten)]

@@ -102,6 +102,17 @@ pub(crate) enum Scenario {
         #[arg(long)]
         listen: std::net::SocketAddr,
     },
+    /// Hosts that stay connected, for `stopped` to stop.
+    #[cfg(feature = "controller")]
+    #[command(hide = true)]
+    Hosts {
+        /// What they connect to.
+        #[arg(long)]
+        controller: std::net::SocketAddr,
+        /// Who they are.
+        #[arg(long, value_delimiter = ',', required = true)]
+        names: Vec<String>,
+    },
     /// Serves bytes over plain TCP, for `fanout` to compare with.
     #[cfg(feature = "controller")]
     #[command(hide = true)]
@@ -177,6 +188,7 @@ mod tests {
             "fanout --rate 10",
             "fanout --churn --rate 0",
             "trickle --hosts 0",
+            "stopped --stopped 0",
         ] {
             let words = std::iter::once("spanwire-benches").chain(bad.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{bad}");

@@ -161,6 +161,17 @@ impl Fleet {
     }
 }
 
+/// Hosts of these names, connected to a controller until the process ends.
+pub(crate) async fn follow_as(controller: SocketAddr, names: &[String]) -> Result<(), String> {
+    let names: Vec<Text> = names.iter().map(|name| name.as_str().into()).collect();
+    let mut fleet = Fleet::start_all(&names, &[controller]);
+    // None of them ends but by being refused for good.
+    match fleet.tasks.join_next().await {
+        Some(_) => Err("a host is not let stay connected".to_owned()),
+        None => Err("there are no hosts".to_owned()),
+    }
+}
+
 async fn wait_revision(hosts: &[Arc<Host>], revision: Revision) -> Result<Instant, String> {
     let mut last: Option<Instant> = None;
     for host in hosts {

@@ -1,6 +1,8 @@
 //! Processes: started, and ended whatever becomes of the scenario.
 
 use super::{ClusterOptions, PATIENCE};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fmt::Display;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -67,6 +69,21 @@ impl Process {
             }
             tokio::time::sleep(LOOK_WAIT).await;
         }
+    }
+
+    /// Stops it, as a debugger does: it does nothing until [`Process::go_on`].
+    pub(crate) fn stop(&self) -> Result<(), String> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) -> Result<(), String> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), String> {
+        let id = i32::try_from(self.child.id()).map_err(|error| error.to_string())?;
+        kill(Pid::from_raw(id), signal).map_err(|error| format!("{}: {signal}: {error}", self.name))
     }
 
     /// Ends it at once, as `kill -9` does.

@@ -41,6 +41,10 @@ pub(crate) fn run(scenario: &ClusterScenario, seed: u64, scale: f64) -> Result<R
         ClusterScenario::Trickle { hosts, options } => {
             block_on(streams::trickle(seed, scaled_hosts(*hosts, scale)?, options))
         }
+        ClusterScenario::Stopped { hosts, stopped, rounds, options } => {
+            let hosts = scaled_hosts(*hosts, scale)?;
+            block_on(streams::stopped(seed, hosts, *stopped, *rounds, options))
+        }
         ClusterScenario::Storm { options } => {
             block_on(streams::storm(seed, compute::resources(seed, scale), options))
         }

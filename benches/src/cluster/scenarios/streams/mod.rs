@@ -7,6 +7,7 @@ mod churn;
 mod fanout;
 mod idle;
 mod reconnect;
+mod stopped;
 mod storm;
 mod trickle;
 
@@ -14,6 +15,7 @@ pub(crate) use churn::{Network, run as churn};
 pub(crate) use fanout::run as fanout;
 pub(crate) use idle::run as idle;
 pub(crate) use reconnect::run as reconnect;
+pub(crate) use stopped::run as stopped;
 pub(crate) use storm::run as storm;
 pub(crate) use trickle::run as trickle;
 
@@ -23,6 +25,7 @@ use crate::cluster::{
 use spanwire_topology::Resource;
 use spanwire_topology::model::Text;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,7 +43,7 @@ struct Scene {
     /// The newest revision.
     revision: u64,
     /// Removed last.
-    _directory: Directory,
+    directory: Directory,
 }
 
 impl Scene {
@@ -61,11 +64,16 @@ impl Scene {
             let batch: Vec<Resource> = resources.by_ref().take(BATCH).collect();
             revision = writer.apply(batch).await?;
         }
-        Ok(Scene { controllers, writer, revision, _directory: directory })
+        Ok(Scene { controllers, writer, revision, directory })
     }
 
     fn address(&self) -> SocketAddr {
         self.controllers.address(CONTROLLER)
+    }
+
+    /// Where processes leave their logs.
+    fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Connects hosts, some at a time, and waits until each has its view.
