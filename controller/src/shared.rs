@@ -152,12 +152,16 @@ impl Shared {
     }
 
     /// Applies log entries in order, and tells sessions and watches what changed. Returns what
-    /// became of each, with the request that it answers.
-    pub fn apply(&self, entries: Vec<Prepared>) -> Vec<(RequestId, Outcome)> {
+    /// became of each, with the request that it answers, and the sessions to be woken once the
+    /// requests are answered: a change may concern ten thousand hosts, and whoever made it would wait
+    /// until all of these have had their turn.
+    pub fn apply(&self, entries: Vec<Prepared>) -> (Vec<(RequestId, Outcome)>, Wake) {
         let mut outcomes = Vec::with_capacity(entries.len());
         let mut entries = entries.into_iter().peekable();
+        let mut wake = Wake::default();
         while entries.peek().is_some() {
-            let mut wake = Wake::default();
+            // Those of an earlier turn have waited long enough.
+            std::mem::take(&mut wake).wake();
             let turn_started = Instant::now();
             let mut engine = self.state.write();
             for entry in entries.by_ref() {
@@ -175,12 +179,11 @@ impl Shared {
             self.metrics.apply_seconds.observe(turn_started.elapsed().as_secs_f64());
             self.revision.send_replace(revision);
             self.metrics.host_wakes.inc_by(wake.len() as u64);
-            wake.wake();
         }
         if !outcomes.is_empty() {
             self.publisher.process_progress();
         }
-        outcomes
+        (outcomes, wake)
     }
 
     /// Puts a state in place of the present one. Hosts that are connected begin anew: what changed in

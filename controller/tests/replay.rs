@@ -85,8 +85,9 @@ fn mk_shared() -> Shared {
 /// What became of each entry, in words.
 fn run(shared: &Shared, entries: &[Entry]) -> Vec<String> {
     let prepared = entries.iter().filter_map(|entry| prepare(entry).unwrap()).collect();
-    let outcomes = shared.apply(prepared).into_iter();
-    outcomes.map(|(request, outcome)| format!("{request}: {outcome:?}")).collect()
+    let (outcomes, wake) = shared.apply(prepared);
+    wake.wake();
+    outcomes.into_iter().map(|(request, outcome)| format!("{request}: {outcome:?}")).collect()
 }
 
 fn snapshot(shared: &Shared, index: u64) -> Vec<u8> {

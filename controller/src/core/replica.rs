@@ -18,6 +18,7 @@ use crate::consensus::{Event, LogStore, Node, NodeConfig, Write};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_PROPOSALS_MAX};
 use crate::peer::{PeerMessage, Request};
 use crate::planted::{self, Bug};
+use crate::publisher::Wake;
 use crate::shared::{Membership, Outcome, Shared, Standing};
 use crate::state::{self, Members, RequestId, Restored, prepare, wire};
 use crate::telemetry;
@@ -289,7 +290,7 @@ impl<S: LogStore> Replica<S> {
             if let Some(snapshot) = written.restore {
                 self.process_restored(&snapshot)?;
             }
-            let outcomes = self.apply(&written.apply)?;
+            let (outcomes, wake) = self.apply(&written.apply)?;
             for (context, index) in reads {
                 self.reads.process_index(&context, index);
             }
@@ -299,6 +300,7 @@ impl<S: LogStore> Replica<S> {
                 self.waiting.answer(&id, Ok(Answer::Outcome(outcome)));
             }
             self.reads.process_applied(self.applied_index);
+            wake.wake();
             self.process_leader();
         }
         self.publish_standing();
@@ -340,7 +342,7 @@ impl<S: LogStore> Replica<S> {
 
     /// Applies committed entries in order. Callers may be answered after this, for their entries
     /// are durable and readable now.
-    fn apply(&mut self, entries: &[Entry]) -> Result<Vec<(RequestId, Outcome)>, CoreError> {
+    fn apply(&mut self, entries: &[Entry]) -> Result<(Vec<(RequestId, Outcome)>, Wake), CoreError> {
         let mut prepared = Vec::with_capacity(entries.len());
         for entry in entries {
             self.snapshotter.process_entry(entry);
@@ -353,12 +355,12 @@ impl<S: LogStore> Replica<S> {
                 self.apply_members(entry)?;
             }
         }
-        let outcomes = self.shared.apply(prepared);
+        let applied = self.shared.apply(prepared);
         if let Some(last) = entries.last() {
             self.applied_index = last.index;
             self.node.process_applied(last.index);
         }
-        Ok(outcomes)
+        Ok(applied)
     }
 
     /// Applies a change of members.

@@ -55,6 +55,7 @@ struct Hosts {
 }
 
 /// Sessions that have something to do, to be woken once the state is free again.
+#[must_use = "nobody else wakes them"]
 #[derive(Debug, Default)]
 pub struct Wake(BTreeMap<HostId, Arc<Connection>>);
 
