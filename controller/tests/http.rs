@@ -13,13 +13,13 @@ use prost::Message as _;
 use spanwire_adminproto::wire;
 use spanwire_adminproto::wire::admin_client::AdminClient;
 use spanwire_controller::limits::WAITS_MAX;
-use spanwire_hostproto::frames::FrameReader;
+use spanwire_hostproto::frames::{FrameReader, frame_message};
 use spanwire_hostproto::limits::HOST_MESSAGE_BYTES_MAX;
 use spanwire_hostproto::wire::refused::Reason;
 use spanwire_hostproto::wire::{
     Ack, ControllerMessage, Hello, HostMessage, controller_message, host_message,
 };
-use spanwire_hostproto::{PROTOCOL_VERSION, wire as host_wire};
+use spanwire_hostproto::{PROTOCOL_VERSION, SUBSCRIBE_PATH, wire as host_wire};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -27,8 +27,6 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tonic::codegen::http;
 use tonic::transport::Endpoint;
-
-const SUBSCRIBE: &str = "/spanwire.host.v1.HostStream/Subscribe";
 
 /// A connection of HTTP/2.
 async fn open_raw(address: SocketAddr) -> SendRequest<Bytes> {
@@ -47,7 +45,7 @@ struct RawHost {
 
 impl RawHost {
     async fn open(requests: &mut SendRequest<Bytes>) -> RawHost {
-        let request = http::Request::post(format!("http://host{SUBSCRIBE}")).body(()).unwrap();
+        let request = http::Request::post(format!("http://host{SUBSCRIBE_PATH}")).body(()).unwrap();
         let (answer, sender) = requests.send_request(request, false).unwrap();
         let answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
         assert_eq!(answer.status(), 200);
@@ -98,12 +96,7 @@ fn mk_ack(revision: u64) -> Vec<u8> {
 }
 
 fn mk_frame(message: host_message::Message) -> Vec<u8> {
-    let message = HostMessage { message: Some(message) };
-    let mut frame = vec![0; 5];
-    message.encode(&mut frame).unwrap();
-    let length = u32::try_from(frame.len() - 5).unwrap();
-    frame[1..5].copy_from_slice(&length.to_be_bytes());
-    frame
+    frame_message(&HostMessage { message: Some(message) }).to_vec()
 }
 
 fn refusal(message: Result<controller_message::Message, String>) -> (Reason, String) {

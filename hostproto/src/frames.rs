@@ -11,7 +11,7 @@ pub use reader::{FrameError, FrameReader};
 use crate::wire::controller_message::Message as ToHost;
 use crate::wire::{BatchPart, ControllerMessage};
 use bytes::Bytes;
-use prost::Message as _;
+use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 /// Updates of fewer bytes are copied: another piece would cost the transport more.
@@ -28,15 +28,17 @@ const UPDATES_FIELD: u32 = 6;
 pub fn frame(message: ControllerMessage) -> Vec<Bytes> {
     match message.message {
         Some(ToHost::Part(part)) => frame_part(part),
-        message => {
-            let message = ControllerMessage { message };
-            let length = message.encoded_len();
-            let mut pieces = Pieces::of_message(length, length);
-            // Encoding into a growing vector does not fail.
-            let _ = message.encode(&mut pieces.last);
-            pieces.finish()
-        }
+        message => vec![frame_message(&ControllerMessage { message })],
     }
+}
+
+/// Any message in its frame, in one piece. Like all of the protocol's it is shorter than four gigabytes.
+pub fn frame_message(message: &impl Message) -> Bytes {
+    let length = message.encoded_len();
+    let mut pieces = Pieces::of_message(length, length);
+    // Encoding into a growing vector does not fail.
+    let _ = message.encode(&mut pieces.last);
+    pieces.last.into()
 }
 
 fn frame_part(part: BatchPart) -> Vec<Bytes> {

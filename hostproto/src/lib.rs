@@ -98,6 +98,9 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 /// The version of the protocol that both ends speak.
 pub const PROTOCOL_VERSION: u32 = 2;
 
+/// The path of the stream over HTTP/2: its service and its one method.
+pub const SUBSCRIBE_PATH: &str = "/spanwire.host.v1.HostStream/Subscribe";
+
 pub use check::{CheckReport, Difference, Found, Members};
 pub use codec::{Change, DecodeError, ItemUpdate, decode_update};
 pub use controller_session::{ControllerSession, SessionEvent, SessionStatus};

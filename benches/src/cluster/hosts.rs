@@ -12,7 +12,7 @@ use spanwire_agent::datapath::{Datapath as _, DatapathError};
 use spanwire_hostproto::wire::controller_message::Message;
 use spanwire_hostproto::wire::refused::Reason;
 use spanwire_hostproto::{
-    Change, HostCommand, HostIdentity, HostSession, ViewChange, decode_update, wire,
+    Change, HostCommand, HostIdentity, HostSession, SUBSCRIBE_PATH, ViewChange, decode_update, wire,
 };
 use spanwire_topology::model::{Revision, Text};
 use spanwire_topology::view::{HostView, ItemKey};
@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-const SUBSCRIBE: &str = "/spanwire.host.v1.HostStream/Subscribe";
 /// Hosts that connect at the same time when a fleet starts.
 const STARTING: usize = 50;
 /// More than the key and the flag of a removal take; an update that is longer has content.
@@ -190,7 +189,7 @@ pub(crate) async fn wait_welcome(controller: SocketAddr, name: &str) {
 
 async fn is_welcomed(controller: SocketAddr, name: &str) -> bool {
     let patience = Timing::default().connect_timeout;
-    let opened = HostStream::open(controller, SUBSCRIBE, patience).await;
+    let opened = HostStream::open(controller, SUBSCRIBE_PATH, patience).await;
     let Some(mut stream) = opened else { return false };
     let mut session = HostSession::new(mk_identity(name.into()), None);
     for command in session.process_connected() {
@@ -266,7 +265,8 @@ async fn follow(
     controller: SocketAddr,
     connect_timeout: Duration,
 ) -> Ended {
-    let Some(mut stream) = HostStream::open(controller, SUBSCRIBE, connect_timeout).await else {
+    let Some(mut stream) = HostStream::open(controller, SUBSCRIBE_PATH, connect_timeout).await
+    else {
         return Ended::Broken;
     };
     let mut commands = session.process_connected();

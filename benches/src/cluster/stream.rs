@@ -7,7 +7,7 @@
 use h2::client::{Connection, ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, RecvStream, SendStream};
 use prost::Message;
-use spanwire_hostproto::frames::FrameReader;
+use spanwire_hostproto::frames::{FrameReader, frame_message};
 use spanwire_hostproto::limits::CONTROLLER_MESSAGE_BYTES_MAX;
 use std::future::Future as _;
 use std::marker::PhantomData;
@@ -63,7 +63,7 @@ impl<Q: Message, A: Message + Default> Stream<Q, A> {
 
     /// Has a message sent when the stream is next waited for. `None` at the end of the stream.
     pub(super) fn send(&mut self, message: &Q) -> Option<()> {
-        self.sender.send_data(mk_frame(message)?, false).ok()
+        self.sender.send_data(frame_message(message), false).ok()
     }
 
     /// The next message. `None` at the end.
@@ -76,7 +76,7 @@ impl<Q: Message, A: Message + Default> Stream<Q, A> {
     pub(super) async fn call(&mut self, path: &str, message: &impl Message) -> Option<()> {
         let request = mk_request(self.address, path)?;
         let (answer, mut sender) = self.requests.send_request(request, false).ok()?;
-        sender.send_data(mk_frame(message)?, true).ok()?;
+        sender.send_data(frame_message(message), true).ok()?;
         let mut answer = Answer::Awaited(answer);
         std::future::poll_fn(|context| {
             let is_ended = Pin::new(&mut self.connection).poll(context).is_ready();
@@ -121,15 +121,6 @@ fn mk_request(address: SocketAddr, path: &str) -> Option<http::Request<()>> {
         .header(http::header::CONTENT_TYPE, "application/grpc")
         .body(())
         .ok()
-}
-
-fn mk_frame(message: &impl Message) -> Option<Bytes> {
-    let length = message.encoded_len();
-    let mut frame = Vec::with_capacity(5 + length);
-    frame.push(0);
-    frame.extend_from_slice(&u32::try_from(length).ok()?.to_be_bytes());
-    message.encode(&mut frame).ok()?;
-    Some(frame.into())
 }
 
 enum Answer {

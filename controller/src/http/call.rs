@@ -1,6 +1,6 @@
 //! A call that tonic answers: what stands between its bodies and a stream of HTTP/2.
 
-use super::host_stream::send;
+use super::send::send;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};

@@ -9,6 +9,7 @@ use crate::limits::{
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
+use spanwire_hostproto::SUBSCRIBE_PATH;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -17,8 +18,6 @@ use tokio::time::timeout;
 use tonic::codegen::http;
 use tonic::transport::server::{Connected as _, TcpConnectInfo};
 
-/// The path of the host stream's one method.
-const SUBSCRIBE: &str = "/spanwire.host.v1.HostStream/Subscribe";
 /// How often in one turn of its task a connection and its host's stream may give each other something to
 /// do. A message to a host takes two.
 const ROUNDS_MAX: usize = 8;
@@ -114,7 +113,7 @@ impl Served {
     }
 
     fn process_call(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
-        let hosts = self.services.hosts.as_ref().filter(|_| request.uri().path() == SUBSCRIBE);
+        let hosts = self.services.hosts.as_ref().filter(|_| request.uri().path() == SUBSCRIBE_PATH);
         let Some(hosts) = hosts else {
             let routes = self.services.routes.clone();
             tokio::spawn(call::answer(routes, request, respond, self.peer.clone()));

@@ -1,10 +1,11 @@
 //! A host's stream: messages in gRPC's frames, over a stream of HTTP/2.
 
+use super::send::send;
 use crate::api::HostService;
 use crate::limits::CONNECTION_HOST_STREAMS_MAX;
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, RecvStream};
 use prost::Message as _;
 use spanwire_hostproto::frames::{FrameReader, frame};
 use spanwire_hostproto::limits::HOST_MESSAGE_BYTES_MAX;
@@ -54,24 +55,6 @@ pub(super) fn refuse(mut respond: SendResponse<Bytes>) {
     ));
     // If it is gone already, there is nobody to tell.
     let _ = respond.send_response(status.into_http::<()>(), true);
-}
-
-/// Sends a piece of a message once there is room for some of it: what is kept of a host that does not
-/// read is one message. `None` if the stream has ended.
-pub(super) async fn send(sender: &mut SendStream<Bytes>, piece: Bytes) -> Option<()> {
-    // Not for all of it: a piece that asks for more than there is takes the window from other streams.
-    sender.reserve_capacity(1);
-    std::future::poll_fn(|context| {
-        while sender.capacity() == 0 {
-            match ready!(sender.poll_capacity(context)) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(None),
-            }
-        }
-        Poll::Ready(Some(()))
-    })
-    .await?;
-    sender.send_data(piece, false).ok()
 }
 
 /// What a host says.

@@ -14,6 +14,7 @@
 mod call;
 mod connection;
 mod host_stream;
+mod send;
 mod signal;
 
 use crate::api::HostService;
