@@ -221,8 +221,8 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Serves a connection of the publisher. The host counts as connected until this is dropped. See
-    /// [`drain`] for `draining`.
+    /// Serves a connection of the publisher. The host counts as connected until this is dropped. It is told to
+    /// connect elsewhere if `draining` is cancelled already; later, whoever cancels it tells it.
     pub fn new(
         shared: Arc<Shared>,
         connection: Arc<Connection>,
